@@ -1,0 +1,343 @@
+"""The command line: import, recluster, people, rename, export, verify, status, serve, demo.
+
+Everything heavy is imported inside the commands: `--help` answers at once, and BLAS is set up before numpy loads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facecluster import __version__, jobs
+from facecluster.errors import ConfigError, FaceClusterError
+
+if TYPE_CHECKING:
+    from facecluster.config import Settings
+    from facecluster.reconcile import Plan
+    from facecluster.service import Params, Service
+
+USER_MISTAKE = 2
+
+
+class _Context:
+    """What every command needs: settings, opened when asked for."""
+
+    def __init__(self, library: Path | None, user: str | None) -> None:
+        self._library, self._user = library, user
+
+    def settings(self) -> Settings:
+        from facecluster.config import load_settings
+
+        return load_settings(library=self._library, user=self._user)
+
+    def service(self) -> Service:
+        from facecluster.wiring import open_service
+
+        return open_service(self.settings())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option(
+    "--library", type=click.Path(path_type=Path), help="Folder of the embedded library (or FACECLUSTER_LIBRARY)."
+)
+@click.option("--user", help="Whose faces these are (or FACECLUSTER_USER).")
+@click.pass_context
+def cli(context: click.Context, library: Path | None, user: str | None) -> None:
+    """Turn face vectors into named people, and never lose a name."""
+    context.obj = _Context(library, user)
+
+
+@cli.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.pass_obj
+def import_(context: _Context, files: tuple[Path, ...], as_json: bool) -> None:
+    """Add the faces of FILES (.npz, .parquet, .csv, .jsonl); the same file twice changes nothing."""
+    with _progress(as_json) as tell:
+        report = context.service().import_files(files, tell)
+    if as_json:
+        _print_json(
+            {
+                "added": report.added,
+                "replaced": report.replaced,
+                "unchanged": report.unchanged,
+                "refused": [{"id": r.face, "reason": r.reason} for r in report.refused],
+                "without_picture": [{"id": r.face, "reason": r.reason} for r in report.without_picture],
+            }
+        )
+        return
+    click.echo(f"{report.added:,} faces added, {report.replaced:,} replaced, {report.unchanged:,} unchanged.")
+    for what, refusals in (("refused", report.refused), ("taken without their picture", report.without_picture)):
+        if refusals:
+            click.echo(f"{len(refusals):,} {what}:")
+            for refusal in refusals[:10]:
+                click.echo(f"  {refusal.face}: {refusal.reason}")
+            if len(refusals) > 10:
+                click.echo(f"  and {len(refusals) - 10:,} more (--json lists all)")
+
+
+@cli.command()
+@click.option("--min-samples", type=int, help="Neighbours that make a face dense.")
+@click.option("--min-cluster-size", type=int, help="Faces that make a person.")
+@click.option("--epsilon", type=float, help="Distance (0 to 2) below which people are not split further.")
+@click.option("--method", type=click.Choice(["eom", "leaf", "cut"]), help="How people are read from the hierarchy.")
+@click.option("--blur-threshold", type=float, help="Faces with a lower blur score are left out.")
+@click.option("--refine/--no-refine", "refined", default=True, help="The second layer over HDBSCAN's clusters.")
+@click.option("--engine", type=click.Choice(["fast", "hdbscan"]), default="fast", help="hdbscan: that package alone.")
+@click.option("--publish", is_flag=True, help="Publish exactly the plan that is printed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.pass_obj
+def recluster(context: _Context, /, refined: bool, publish: bool, as_json: bool, **flags: Any) -> None:
+    """Print what would change, and write nothing unless told to --publish."""
+    service = context.service()
+    settings = context.settings()
+    params = _params(settings, refined=refined, **flags)
+    with _progress(as_json) as tell:
+        plan = service.plan(params, tell)
+    if publish:
+        service.publish(plan)
+    if as_json:
+        _print_json(_plan_as_json(plan, publish))
+    else:
+        _print_plan(plan, publish)
+
+
+def _params(settings: Settings, *, refined: bool, **flags: Any) -> Params:
+    """Settings, overruled by the flags that were given; never the last run's."""
+    from facecluster.config import load_settings
+    from facecluster.service import Params
+
+    engine = flags.pop("engine")
+    given = {key: value for key, value in flags.items() if value is not None}
+    s = load_settings(library=settings.library, user=settings.user, **given)
+    return Params(s.min_samples, s.min_cluster_size, s.epsilon, s.method, s.blur_threshold, refined, engine)
+
+
+def _plan_as_json(plan: Plan, published: bool) -> dict[str, Any]:
+    lines: dict[str, list[dict[str, Any]]] = {kind: [] for kind in plan.counts()}
+    for line in plan.lines:
+        entry: dict[str, Any] = {
+            "cluster_id": line.person,
+            "name": line.name,
+            "before": line.before,
+            "after": line.after,
+            "gained": len(line.gained),
+            "lost": len(line.lost),
+        }
+        if line.others:
+            entry["to"] = [{"cluster_id": person, "faces": n} for person, n in line.others]
+        lines[line.kind].append(entry)
+    names = {line.person: line.name for line in plan.lines}
+    return {
+        "run": plan.run.id if published else None,
+        **lines,
+        "names_at_risk": [{"cluster_id": p, "name": names.get(p, "")} for p in plan.names_at_risk],
+        "questions": [
+            {"id": q.id, "kind": q.kind, "cluster_id": q.person, "other": q.other, "faces": q.n_faces}
+            for q in plan.questions
+        ],
+        "gauges": dict(plan.gauges),
+    }
+
+
+def _print_plan(plan: Plan, published: bool) -> None:
+    gauges, counts = plan.gauges, plan.counts()
+    click.echo(
+        f"{gauges['people']:,} people, {gauges['noise']:,} of {gauges['faces']:,} faces in nobody "
+        f"({gauges['noise_share']:.1%}), {gauges['blurred']:,} too blurred, "
+        f"{gauges['impossible_pairs']:,} impossible pairs, {gauges['names_at_risk']:,} names at risk."
+    )
+    click.echo(", ".join(f"{n:,} {kind}" for kind, n in counts.items()) + f", {len(plan.questions):,} questions.")
+    changed = [line for line in plan.lines if len(line.gained) or len(line.lost)]
+    for line in changed[:20]:
+        click.echo(f"  {line.kind:9} {line.name or line.person}: {line.before:,} → {line.after:,}")
+    if len(changed) > 20:
+        click.echo(f"  and {len(changed) - 20:,} more (--json lists all)")
+    click.echo(f"Published as {plan.run.id}." if published else "Nothing was written (--publish writes it).")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@click.pass_obj
+def people(context: _Context, as_json: bool) -> None:
+    """List people, most faces first."""
+    from facecluster.exporting import people_table
+
+    table = people_table(context.service().view())
+    if as_json:
+        _print_json(table)
+        return
+    for row in table:
+        hidden = "  (hidden)" if row["hidden"] else ""
+        click.echo(f"{row['cluster_id']}  {row['face_count']:>7,}  {row['name']}{hidden}")
+    if not table:
+        click.echo("Nobody yet. `facecluster import FILE` adds faces, `facecluster recluster --publish` finds people.")
+
+
+@cli.command()
+@click.argument("cluster_id")
+@click.argument("name")
+@click.option("--confirm", is_flag=True, help="Confirm all faces of the person as well.")
+@click.pass_obj
+def rename(context: _Context, cluster_id: str, name: str, confirm: bool) -> None:
+    """Name the person CLUSTER_ID; "" takes the name away."""
+    from facecluster.model import PersonId
+
+    service = context.service()
+    person = PersonId(cluster_id)
+    service.rename(person, name, confirm=confirm)
+    known = service.view().person(person)
+    click.echo(f"{cluster_id} is “{known.name}”." if known.name else f"{cluster_id} has no name.")
+    for other in service.view().named(known.name, but=person):
+        click.echo(f"{other.id} has the same name ({other.n_faces:,} faces).")
+
+
+@cli.command()
+@click.option("--json", "to_json", is_flag=True, help="Run, people and faces as JSON (the default).")
+@click.option("--csv", "to_csv", is_flag=True, help="Faces as CSV.")
+@click.option("--parquet", type=click.Path(path_type=Path, dir_okay=False), help="Write faces to this Parquet file.")
+@click.pass_obj
+def export(context: _Context, to_json: bool, to_csv: bool, parquet: Path | None) -> None:
+    """Print the library for other programs."""
+    from facecluster import exporting
+
+    if to_json + to_csv + (parquet is not None) > 1:
+        raise click.UsageError("Choose one of --json, --csv and --parquet.")
+    view = context.service().view()
+    if parquet is not None:
+        exporting.write_parquet(view, parquet)
+        click.echo(f"{len(view.faces):,} faces written to {parquet}.")
+    elif to_csv:
+        click.echo(exporting.as_csv(exporting.faces_table(view)), nl=False)
+    else:
+        click.echo(exporting.as_json(view))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.pass_obj
+def verify(context: _Context, as_json: bool) -> None:
+    """Check the exact hierarchy against the hdbscan package on your own faces; exit code 1 if they differ."""
+    from dataclasses import asdict
+
+    service = context.service()
+    with _progress(as_json) as tell:
+        found = service.verify(service.defaults, tell)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        click.echo(found.in_words())
+    if not found.is_equal:
+        sys.exit(1)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def status(context: _Context, as_json: bool) -> None:
+    """Show the library in use: where it is, what is in it, which settings are in force."""
+    from facecluster.wiring import other_users, status_of
+
+    settings = context.settings()
+    found = status_of(context.service())
+    others = {} if found["faces"] else other_users(settings)
+    if as_json:
+        _print_json({**found, "other_users": others})
+        return
+    for key, value in found.items():
+        if key != "settings":
+            click.echo(f"{key.replace('_', ' '):22} {f'{value:,}' if isinstance(value, int) else value}")
+    click.echo("settings")
+    for key, value in found["settings"].items():
+        click.echo(f"  {key:32} {value}")
+    if others:
+        known = ", ".join(f"{user!r} ({n:,} faces)" for user, n in others.items())
+        click.echo(f"User {settings.user!r} has no faces here; {known}. Set FACECLUSTER_USER or --user.")
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("streamlit_options", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def serve(context: _Context, streamlit_options: tuple[str, ...]) -> None:
+    """Open the dashboard; further options go to `streamlit run`."""
+    settings = context.settings()
+    _serve(settings, streamlit_options)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("streamlit_options", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def demo(context: _Context, streamlit_options: tuple[str, ...]) -> None:
+    """Make the demo library ready and open the dashboard on it."""
+    from facecluster.wiring import demo_settings, open_service
+
+    settings = demo_settings(context.settings())
+    with _progress(False) as tell:
+        open_service(settings).open_demo(tell)
+    _serve(settings, streamlit_options)
+
+
+def _serve(settings: Settings, streamlit_options: tuple[str, ...]) -> None:
+    app = Path(__file__).resolve().parent.parent / "app.py"
+    if not app.is_file():
+        raise ConfigError(f"The dashboard's app.py is not at {app}. Nothing was started. Run it from the repository.")
+    environment = {
+        **os.environ,
+        "FACECLUSTER_LIBRARY": str(settings.library.absolute()),
+        "FACECLUSTER_USER": settings.user,
+    }
+    # Streamlit finds .streamlit/config.toml beside the working directory.
+    command = [sys.executable, "-m", "streamlit", "run", str(app), *streamlit_options]
+    sys.exit(subprocess.call(command, cwd=app.parent, env=environment))  # noqa: S603  (our own interpreter and app)
+
+
+@cli.command(hidden=True)
+@click.argument("job", type=click.Path(path_type=Path))
+def work(job: Path) -> None:
+    """Do one job of the dashboard in this process."""
+    from facecluster.config import load_settings
+    from facecluster.wiring import open_service, perform
+
+    spec = jobs.read_spec(job)
+    settings = load_settings(library=Path(spec["library"]), user=spec["user"])
+    jobs.work(job, lambda use_case, args, tell: perform(open_service(settings), use_case, args, tell))
+
+
+@contextmanager
+def _progress(is_quiet: bool) -> Iterator[Any]:
+    """A progress bar on stderr where somebody looks at it."""
+    if is_quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=1000, file=sys.stderr, show_pos=False, label="") as bar:
+        at = [0]
+
+        def tell(fraction: float, message: str) -> None:
+            bar.label = message
+            bar.update(max(int(fraction * 1000) - at[0], 0))
+            at[0] = max(at[0], int(fraction * 1000))
+
+        yield tell
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and exit code 2."""
+    os.environ.update(jobs.blas_environment())
+    try:
+        cli(standalone_mode=True)
+    except FaceClusterError as exc:
+        click.echo(f"facecluster: {exc}", err=True)
+        sys.exit(USER_MISTAKE)

@@ -1,0 +1,132 @@
+"""What a number in a result may come from: the door for vectors, the measured distance, the margin of a product."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from facecluster.errors import InputError
+
+# How far the length of a row may be from 1. More would need a wider margin below.
+LENGTH_TOLERANCE = 1e-5
+
+_ROWS_AT_ONCE = 8192
+
+
+def product_margin(dimension: int) -> float:
+    """Most by which a float32 product of two rows can understate how close they are.
+
+    The worst IEEE rounding of a sum of 512 terms is 2**-15 whatever the order of the terms; the same again
+    covers rows whose length is off by `LENGTH_TOLERANCE` (2e-5 in the product). TF32, bfloat16 and half
+    products are coarser and are not allowed.
+
+    Parameters
+    ----------
+    dimension : int
+        Numbers in a row.
+
+    Returns
+    -------
+    float
+        To be added to a product before it may exclude a pair; 2**-14 up to 512 dimensions.
+    """
+    return max(dimension, 512) * 2.0**-24 + 2.0**-15
+
+
+def unit_rows(vectors: ArrayLike) -> NDArray[np.float32]:
+    """Checks the vectors at the door and hands them on as contiguous float32.
+
+    Parameters
+    ----------
+    vectors : ArrayLike
+        Shape (n_faces, dimension), floating point, every row of length 1 within 1e-5. Rows are measured as
+        given: nothing is normalised here.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        The same rows; not copied where they are contiguous float32 already.
+
+    Raises
+    ------
+    InputError
+        If the array has another shape or type, or a row is not finite or not of length 1.
+    """
+    given = np.asarray(vectors)
+    if given.ndim != 2:
+        raise InputError(
+            f"The vectors have shape {given.shape}, not (faces, dimension). Nothing was clustered. "
+            "Hand over one row for each face."
+        )
+    if given.dtype.kind != "f":
+        raise InputError(
+            f"The vectors are of type {given.dtype}, not floating point. Nothing was clustered. "
+            "Convert them to float32 and normalise each row to length 1."
+        )
+    rows: NDArray[np.float32] = np.ascontiguousarray(given, dtype=np.float32)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        block = rows[start : start + _ROWS_AT_ONCE]
+        lengths = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
+        # Written so that NaN fails too.
+        wrong = np.flatnonzero(~(np.abs(lengths - 1.0) <= LENGTH_TOLERANCE))
+        if len(wrong):
+            _refuse(start + int(wrong[0]), float(lengths[wrong[0]]))
+    return rows
+
+
+def _refuse(row: int, length: float) -> None:
+    if not math.isfinite(length):
+        raise InputError(
+            f"Row {row} holds a value that is not a finite number. Nothing was clustered. "
+            "Leave that face out or compute its vector again."
+        )
+    raise InputError(
+        f"Row {row} has length {length:.6g}, not 1. Nothing was clustered. "
+        "Divide every row by its length before clustering."
+    )
+
+
+@njit(nogil=True, cache=True)
+def distance(vectors, i, j):  # type: ignore[no-untyped-def]
+    """Euclidean distance of rows i and j: float64 differences, squares summed in one fixed order.
+
+    Never from a product: float32 loses every digit of sqrt(2 - 2 cos) below d = 1e-4, where burst shots are.
+    Eight running sums, because one would wait for itself; no fastmath, because its order would be the
+    compiler's. Symmetric in i and j to the last bit.
+    """
+    dimension = vectors.shape[1]
+    whole = dimension - dimension % 8
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    for t in range(0, whole, 8):
+        e0 = np.float64(vectors[i, t]) - np.float64(vectors[j, t])
+        e1 = np.float64(vectors[i, t + 1]) - np.float64(vectors[j, t + 1])
+        e2 = np.float64(vectors[i, t + 2]) - np.float64(vectors[j, t + 2])
+        e3 = np.float64(vectors[i, t + 3]) - np.float64(vectors[j, t + 3])
+        e4 = np.float64(vectors[i, t + 4]) - np.float64(vectors[j, t + 4])
+        e5 = np.float64(vectors[i, t + 5]) - np.float64(vectors[j, t + 5])
+        e6 = np.float64(vectors[i, t + 6]) - np.float64(vectors[j, t + 6])
+        e7 = np.float64(vectors[i, t + 7]) - np.float64(vectors[j, t + 7])
+        s0 += e0 * e0
+        s1 += e1 * e1
+        s2 += e2 * e2
+        s3 += e3 * e3
+        s4 += e4 * e4
+        s5 += e5 * e5
+        s6 += e6 * e6
+        s7 += e7 * e7
+    for t in range(whole, dimension):
+        e0 = np.float64(vectors[i, t]) - np.float64(vectors[j, t])
+        s0 += e0 * e0
+    return np.sqrt(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)))
+
+
+@njit(nogil=True, cache=True)
+def pair_distances(vectors, a, b):  # type: ignore[no-untyped-def]
+    """Distances of the pairs (a[x], b[x]), float64."""
+    out = np.empty(len(a), np.float64)
+    for x in range(len(a)):
+        out[x] = distance(vectors, a[x], b[x])
+    return out

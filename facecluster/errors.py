@@ -1,0 +1,51 @@
+"""Everything that facecluster raises on purpose.
+
+FaceClusterError
+├── ConfigError            a setting is missing or makes no sense
+├── InputError             what was handed over cannot be used (a file, a vector, a name, a number)
+├── CancelledError         somebody pressed Cancel; what was there before is untouched
+└── StoreError             the place where things are kept
+    ├── StoreUnavailableError   it does not answer, or another process holds it
+    ├── StoreDeniedError        it answers, and refuses us
+    ├── StoreDataError          what it holds is not whole
+    └── StaleWriteError         somebody else changed the same thing meanwhile
+
+A message says what happened, with the value; what was not done; and what to do.
+Only `ui.session.errors` and `cli.main` catch these, and nothing else: a bug keeps its traceback.
+"""
+
+
+class FaceClusterError(Exception):
+    """Anything a curator can be told about in one sentence."""
+
+
+class ConfigError(FaceClusterError):
+    """A setting is missing or makes no sense."""
+
+
+class InputError(FaceClusterError):
+    """What was handed over cannot be used."""
+
+
+class CancelledError(FaceClusterError):
+    """Long work was stopped on request; nothing was changed."""
+
+
+class StoreError(FaceClusterError):
+    """The place where faces and people are kept failed."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store does not answer, or another process holds it."""
+
+
+class StoreDeniedError(StoreError):
+    """The store answers and refuses."""
+
+
+class StoreDataError(StoreError):
+    """What the store holds is not whole."""
+
+
+class StaleWriteError(StoreError):
+    """Somebody else changed the same thing meanwhile."""

@@ -1,0 +1,106 @@
+"""A library as open files: JSON, CSV and Parquet that need nothing of ours to be read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from facecluster.model import FaceId
+from facecluster.view import View
+
+# A spreadsheet runs a cell that begins with one of these; the full-width forms count in some of them.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def people_table(view: View) -> list[dict[str, Any]]:
+    """Everybody with faces or a name, most faces first."""
+    return [
+        {
+            "cluster_id": card.id,
+            "name": card.name,
+            "face_count": card.n_faces,
+            "hidden": card.is_hidden,
+            "cover": card.cover,
+        }
+        for card in view.cards
+    ]
+
+
+def faces_table(view: View) -> list[dict[str, Any]]:
+    """Every face, by id; noise has no `cluster_id`."""
+    state, faces = view.state, view.faces
+    reasons: Mapping[FaceId, str] = view.snapshot.run.reason if view.snapshot.run else {}
+    people = state.people
+    names = [view.snapshot.people[p].name for p in people]
+    columns = zip(
+        faces.ids,
+        state.owner.tolist(),
+        view.strength.tolist(),
+        (state.pin >= 0).tolist(),
+        faces.photo,
+        faces.folder,
+        strict=True,
+    )
+    return [
+        {
+            "id": face,
+            "cluster_id": people[p] if p >= 0 else None,
+            "name": names[p] if p >= 0 else "",
+            "strength": round(strength, 6),
+            "pinned": pinned,
+            "reason": reasons.get(face, ""),
+            "photo": photo,
+            "folder": folder,
+        }
+        for face, p, strength, pinned, photo, folder in columns
+    ]
+
+
+def as_json(view: View) -> str:
+    """Run, people and faces as one JSON object."""
+    run = view.snapshot.run
+    head = {"id": run.id, "params": dict(run.params), "fingerprint": run.fingerprint} if run else None
+    found = {"run": head, "people": people_table(view), "faces": faces_table(view)}
+    return json.dumps(found, ensure_ascii=False, indent=1)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table as CSV in which no cell is run as a formula: such text gets a ' in front."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    if rows:
+        writer.writerow(rows[0].keys())
+    writer.writerows([[safe_cell(value) for value in row.values()] for row in rows])
+    return out.getvalue()
+
+
+def safe_cell(value: Any) -> Any:
+    """A cell that a spreadsheet shows and does not run."""
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    return "" if value is None else value
+
+
+def write_parquet(view: View, path: Path) -> None:
+    """Faces as Parquet, with the run's parameters in the file's metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields: list[tuple[str, Any]] = [
+        ("id", pa.string()),
+        ("cluster_id", pa.string()),
+        ("name", pa.string()),
+        ("strength", pa.float32()),
+        ("pinned", pa.bool_()),
+        ("reason", pa.string()),
+        ("photo", pa.string()),
+        ("folder", pa.string()),
+    ]
+    run = view.snapshot.run
+    params = json.dumps(dict(run.params) if run else {})
+    schema = pa.schema(fields, metadata={"facecluster.params": params})
+    pq.write_table(pa.Table.from_pylist(faces_table(view), schema=schema), path)

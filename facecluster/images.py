@@ -1,0 +1,164 @@
+"""Pictures from outside: decoded within limits, never fetched, never opened by path."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from PIL import Image, ImageDraw, UnidentifiedImageError
+
+from facecluster.errors import InputError
+
+# JPEG, PNG and WebP cover every face index seen; each further decoder is attack surface.
+FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_BYTES = 2_000_000
+MAX_PIXELS = 4_000_000
+# A sketch is at most this many times as tall as wide: boxes come from files, and a file may say anything.
+MAX_SKETCH_RATIO = 3
+
+_DATA_URI = re.compile(r"data:image/(?:jpeg|jpg|png|webp);base64,", re.IGNORECASE)
+_CLOUDINARY_FACE = "/upload/c_thumb,g_face,w_200,h_200/"
+
+
+def checked_crop(data: bytes) -> bytes:
+    """Return the bytes of a face picture as they are, once their header says that they are harmless.
+
+    Raises
+    ------
+    InputError
+        If there are more than 2 MB or 4 million pixels, or if it is no JPEG, PNG or WebP.
+    """
+    if len(data) > MAX_BYTES:
+        raise InputError(f"the picture has {len(data):,} bytes, and the limit is {MAX_BYTES:,}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is far below Pillow's
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                width, height = picture.size
+    except Image.DecompressionBombError as exc:
+        raise InputError(f"the picture has more than the limit of {MAX_PIXELS:,} pixels") from exc
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as exc:
+        raise InputError("the picture is no JPEG, PNG or WebP") from exc
+    if width * height > MAX_PIXELS:
+        raise InputError(f"the picture has {width:,} x {height:,} pixels, and the limit is {MAX_PIXELS:,}")
+    return data
+
+
+def crop_from_text(text: str) -> tuple[bytes, str]:
+    """Read a `face_crop` field: bytes for base64 and data URIs, the address for https.
+
+    Returns
+    -------
+    tuple[bytes, str]
+        (picture, "") or (b"", address).
+
+    Raises
+    ------
+    InputError
+        If it is neither, or if the picture is refused.
+    """
+    text = text.strip()
+    if not text:
+        return b"", ""
+    if text.lower().startswith("https://"):
+        return b"", text
+    payload = _DATA_URI.sub("", text, count=1) if text.startswith("data:") else text
+    if len(payload) > MAX_BYTES * 4 // 3 + 4:
+        raise InputError(f"the picture has more than {MAX_BYTES:,} bytes")
+    try:
+        data = base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise InputError("the picture is neither base64, a data URI nor an https address") from exc
+    return checked_crop(data), ""
+
+
+def thumbnail_url(url: str) -> str:
+    """Address of a face-sized picture: Cloudinary's face transformation, any other address as it is."""
+    if urlsplit(url).hostname == "res.cloudinary.com":
+        return url.replace("/upload/", _CLOUDINARY_FACE, 1)
+    return url
+
+
+def may_load(url: str, hosts: Sequence[str]) -> bool:
+    """Whether the browser may load this address: https, and a host in the setting `image_hosts`."""
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+    return parts.scheme == "https" and host in hosts and "@" not in parts.netloc and port in (None, 443)
+
+
+def decoded(data: bytes, size: int | None = None) -> Image.Image:
+    """RGB picture of at most `size` pixels a side, or the placeholder where the bytes turn out to be broken."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            picture.draft("RGB", (size or picture.width, size or picture.height))
+            image = picture.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return placeholder(size or 112)
+    if size:
+        image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    return image
+
+
+def square(data: bytes, size: int) -> bytes:
+    """JPEG of `size` x `size` pixels: the middle of the picture, or the placeholder."""
+    image = decoded(data) if data else placeholder(size)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    if side != size:
+        image = image.resize((size, size), Image.Resampling.LANCZOS)
+    return _jpeg(image)
+
+
+def placeholder(size: int) -> Image.Image:
+    """A drawn head on paper, for a face without a picture."""
+    big = size * 4
+    image = Image.new("RGB", (big, big), "#e9e4dc")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse([big * 0.34, big * 0.22, big * 0.66, big * 0.58], fill="#cbc3b7")
+    draw.ellipse([big * 0.18, big * 0.64, big * 0.82, big * 1.3], fill="#cbc3b7")
+    return image.resize((size, size), Image.Resampling.LANCZOS)
+
+
+@dataclass(frozen=True)
+class FaceInPhoto:
+    """One face of a photo: where it is (left, top, right, bottom, pixels), its picture, whether it is the one meant."""
+
+    box: tuple[float, float, float, float]
+    crop: bytes
+    is_meant: bool
+
+
+def photo_sketch(faces: Sequence[FaceInPhoto], width: int = 900) -> bytes:
+    """JPEG of where the faces of a photo are, put together from their crops when the photo itself is not at hand.
+
+    The face that is meant carries a ring.
+    """
+    right = max(1.0, *(face.box[2] for face in faces))
+    bottom = max(1.0, *(face.box[3] for face in faces))
+    # The crops are all we have; a margin of an eighth stands for the photo around them.
+    scale = min(width / (right * 1.125), width * MAX_SKETCH_RATIO / (bottom * 1.125))
+    image = Image.new("RGB", (width, max(int(bottom * 1.125 * scale), 1)), "#e9e4dc")
+    draw = ImageDraw.Draw(image)
+    for face in faces:
+        left, top, side_x, side_y = (int(max(v, 0.0) * scale) for v in face.box)
+        size = (max(side_x - left, 1), max(side_y - top, 1))
+        image.paste(decoded(face.crop).resize(size, Image.Resampling.LANCZOS), (left, top))
+        if face.is_meant:
+            draw.rectangle([left - 6, top - 6, side_x + 5, side_y + 5], outline="#34568f", width=4)
+    return _jpeg(image)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=88)
+    return out.getvalue()

@@ -1,0 +1,194 @@
+"""Long work in a worker process: a job names a use case; progress, cancel and outcome are small files beside it.
+
+A job's id is what it does, so two windows that ask for the same work watch one worker, and a page needs to remember
+nothing. Whatever finished is saved by the use case itself, so a job that is started again goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from facecluster.errors import CancelledError, FaceClusterError, StoreDataError
+
+Status = Literal["none", "running", "done", "failed", "cancelled"]
+Perform = Callable[[str, Mapping[str, Any], Callable[[float, str], None]], None]
+
+_TELL_EVERY_S = 0.1
+
+
+@dataclass(frozen=True)
+class JobState:
+    """How far a job is. `fraction` in [0, 1]; `message` is its last word, or why it failed."""
+
+    status: Status
+    fraction: float = 0.0
+    message: str = ""
+    seconds: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace so far; None while that would be a guess."""
+        if self.status != "running" or self.fraction < 0.05 or self.seconds < 1:
+            return None
+        return self.seconds * (1 - self.fraction) / self.fraction
+
+
+class Jobs:
+    """The jobs of one user's library."""
+
+    def __init__(self, folder: Path, library: Path, user: str) -> None:
+        self._folder = folder
+        self._library = library
+        self._user = user
+
+    def start(self, use_case: str, **args: object) -> str:
+        """Start a worker unless the same job is running; returns the job's id."""
+        job = self.id(use_case, **args)
+        if self.state(job).status == "running":
+            return job
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for suffix in ("cancel", "state"):
+            self._path(job, suffix).unlink(missing_ok=True)
+        spec = {"use_case": use_case, "args": args, "library": str(self._library), "user": self._user}
+        _write(self._path(job, "job"), spec)
+        with self._path(job, "log").open("wb") as log:
+            worker = subprocess.Popen(  # noqa: S603  (our own interpreter and a path of our own making)
+                [sys.executable, "-m", "facecluster", "work", str(self._path(job, "job"))],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **blas_environment()},
+                start_new_session=True,
+            )
+        # Collects the worker when it ends, so that a finished one is not mistaken for a running one.
+        threading.Thread(target=worker.wait, daemon=True).start()
+        if not self._path(job, "state").exists():
+            _write(self._path(job, "state"), _state("running", 0.0, "Starting", worker.pid, time.time()))
+        return job
+
+    def id(self, use_case: str, **args: object) -> str:
+        """The id of a job that does this."""
+        text = json.dumps([use_case, args, self._user, str(self._library)], sort_keys=True)
+        return f"{use_case}-{sha256(text.encode()).hexdigest()[:12]}"
+
+    def state(self, job: str) -> JobState:
+        """How far a job is; a worker that died without a word counts as failed."""
+        found = _read(self._path(job, "state"))
+        if found is None:
+            return JobState("none")
+        seconds = time.time() - found["started"]
+        status: Status = found["status"]
+        if status == "running" and not _is_alive(found["pid"]):
+            log = self._path(job, "log")
+            tail = log.read_text("utf-8", "replace").strip().splitlines() if log.is_file() else []
+            why = f": {tail[-1]}" if tail else ""
+            return JobState(
+                "failed",
+                found["fraction"],
+                f"The worker stopped without finishing{why}. Nothing was changed. Start it again.",
+            )
+        return JobState(status, found["fraction"], found["message"], seconds)
+
+    def cancel(self, job: str) -> None:
+        """Ask a job to stop; it does at its next word, and leaves things as they were."""
+        self._path(job, "cancel").touch()
+
+    def forget(self, job: str) -> None:
+        """Clear the outcome of a job that is over."""
+        if self.state(job).status != "running":
+            for suffix in ("job", "state", "cancel", "log"):
+                self._path(job, suffix).unlink(missing_ok=True)
+
+    def _path(self, job: str, suffix: str) -> Path:
+        return self._folder / f"{job}.{suffix}"
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """What a job file asks for: use_case, args, library, user."""
+    found = _read(path)
+    if found is None:
+        raise StoreDataError(f"There is no job {path}. Nothing was done. Start it again from the page.")
+    return found
+
+
+def work(path: Path, perform: Perform) -> None:
+    """Do one job in this process, telling how far it is; the outcome is in its state file."""
+    spec = read_spec(path)
+    state, cancel = path.with_suffix(".state"), path.with_suffix(".cancel")
+    started = time.time()
+    last = [0.0, 0.0]
+
+    def tell(fraction: float, message: str) -> None:
+        now = time.monotonic()
+        if cancel.exists():
+            raise CancelledError("Stopped. Nothing was changed.")
+        if now - last[0] >= _TELL_EVERY_S or fraction >= 1.0:
+            last[:] = [now, fraction]
+            _write(state, _state("running", fraction, message, os.getpid(), started))
+
+    signal.signal(signal.SIGTERM, lambda *_: cancel.touch())
+    _write(state, _state("running", 0.0, "Starting", os.getpid(), started))
+    try:
+        perform(spec["use_case"], spec["args"], tell)
+    except CancelledError as exc:
+        _write(state, _state("cancelled", last[1], str(exc), os.getpid(), started))
+    except FaceClusterError as exc:
+        _write(state, _state("failed", last[1], str(exc), os.getpid(), started))
+    else:
+        _write(state, _state("done", 1.0, "Done", os.getpid(), started))
+
+
+def blas_environment() -> dict[str, str]:
+    """Variables that numpy must find when it is loaded.
+
+    numpy's OpenBLAS takes kernels of 2013 on CPUs it does not know, at half the speed; where the CPU says that it has
+    AVX-512, it is told so. What the user has set stays.
+    """
+    if "OPENBLAS_CORETYPE" in os.environ:
+        return {}
+    try:
+        flags = Path("/proc/cpuinfo").read_text("ascii", "replace")
+    except OSError:
+        return {}
+    needed = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
+    line = next((line for line in flags.splitlines() if line.startswith("flags")), "")
+    return {"OPENBLAS_CORETYPE": "SKYLAKEX"} if needed <= set(line.split()) else {}
+
+
+def _state(status: Status, fraction: float, message: str, pid: int, started: float) -> dict[str, object]:
+    return {"status": status, "fraction": fraction, "message": message, "pid": pid, "started": started}
+
+
+def _write(path: Path, value: Mapping[str, object]) -> None:
+    aside = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
+    aside.write_text(json.dumps(value), "utf-8")
+    aside.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,311 @@
+"""The values everything speaks of: faces, people, decisions, runs. Frozen, checked once at the door."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecluster.errors import InputError
+
+FaceId = NewType("FaceId", str)
+PersonId = NewType("PersonId", str)
+UserId = NewType("UserId", str)
+
+MAX_NAME_LENGTH = 200
+
+# How far a row may be from length 1 and still count as normalised (float32 rounding of 512 terms).
+UNIT_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class FaceBatch:
+    """Faces on their way into a store, column by column; what is unknown is empty, not wrong.
+
+    Attributes
+    ----------
+    ids : tuple[str, ...]
+        One opaque id a face.
+    vectors : NDArray[np.float32]
+        Shape (n_faces, dimension), any length; the store's door normalises.
+    photo, url, folder : tuple[str, ...]
+        The picture the face is in (any key), its address, its folder; "" where unknown.
+    blur_score : NDArray[np.float32]
+        Shape (n_faces,), variance of the Laplacian; NaN where unknown.
+    boxes : NDArray[np.float32]
+        Shape (n_faces, 4), left, top, right, bottom in pixels of the photo; NaN where unknown.
+    crops : tuple[bytes, ...]
+        The face cut out, as JPEG, PNG or WebP bytes; b"" where there is none.
+    crop_urls : tuple[str, ...]
+        Address of the cut-out face where it is not at hand as bytes; "" where there is none.
+    """
+
+    ids: tuple[str, ...]
+    vectors: NDArray[np.float32]
+    photo: tuple[str, ...]
+    url: tuple[str, ...]
+    folder: tuple[str, ...]
+    blur_score: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    crops: tuple[bytes, ...]
+    crop_urls: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        lengths = {
+            "vectors": len(self.vectors),
+            "photo": len(self.photo),
+            "url": len(self.url),
+            "folder": len(self.folder),
+            "blur_score": len(self.blur_score),
+            "boxes": len(self.boxes),
+            "crops": len(self.crops),
+            "crop_urls": len(self.crop_urls),
+        }
+        for name, length in lengths.items():
+            if length != n:
+                raise InputError(f"{n:,} ids but {length:,} values of {name!r}. Nothing was imported.")
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """All faces of one user, ordered by id, their vectors of length 1.
+
+    Attributes
+    ----------
+    ids : tuple[FaceId, ...]
+        Ascending.
+    vectors : NDArray[np.float32]
+        Shape (n_faces, dimension), unit rows; may be a read-only memory map.
+    photo, url, folder, crop_urls : tuple[str, ...]
+        "" where unknown.
+    blur_score : NDArray[np.float32]
+        Shape (n_faces,); NaN where unknown.
+    boxes : NDArray[np.float32]
+        Shape (n_faces, 4), pixels; NaN where unknown.
+    fingerprint : str
+        SHA-256 of ids and vectors, hexadecimal: what hierarchies are saved under.
+    """
+
+    ids: tuple[FaceId, ...]
+    vectors: NDArray[np.float32]
+    photo: tuple[str, ...]
+    url: tuple[str, ...]
+    folder: tuple[str, ...]
+    crop_urls: tuple[str, ...]
+    blur_score: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def row(self) -> Mapping[FaceId, int]:
+        """Row number of each face id."""
+        return {face: row for row, face in enumerate(self.ids)}
+
+    @cached_property
+    def photo_number(self) -> NDArray[np.int32]:
+        """Shape (n_faces,): equal numbers are one photo, -1 where the photo is unknown."""
+        numbers: dict[str, int] = {"": -1}
+        return np.fromiter((numbers.setdefault(key, len(numbers) - 1) for key in self.photo), np.int32, len(self.photo))
+
+    def sharp(self, blur_threshold: float) -> NDArray[np.bool_]:
+        """Shape (n_faces,): not blurred; a face without a score counts as sharp."""
+        return ~(self.blur_score < blur_threshold)
+
+
+def content_fingerprint(ids: tuple[str, ...], vectors: NDArray[np.float32]) -> str:
+    """SHA-256 over ids and vectors: equal exactly when a clustering would be equal."""
+    digest = hashlib.sha256()
+    for face in ids:
+        raw = face.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(4, "little") + raw)
+    digest.update(np.ascontiguousarray(vectors, "<f4").data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Person:
+    """A human who owns faces. Clusters come and go; a person stays."""
+
+    id: PersonId
+    name: str = ""
+    is_hidden: bool = False
+    cover: FaceId | None = None  # chosen by hand; None means that the rule chooses
+    merged_into: PersonId | None = None
+
+
+# What a curator can say. The first word of a decision's key; see `decisions` for the whole table.
+Kind = Literal["person", "name", "hidden", "cover", "merged_into", "pin", "not_person", "link", "mark", "live_run"]
+Mark = Literal["ignored", "not_a_face"]
+Link = Literal["same", "different"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One fact: what `subject` (and `object`) is said to be now, and what it was before.
+
+    Attributes
+    ----------
+    kind, subject, object : str
+        Together the key. `object` is "" for facts about one thing.
+    value, before : str | None
+        None means that nothing is said.
+    """
+
+    kind: Kind
+    subject: str
+    object: str
+    value: str | None
+    before: str | None
+
+    @property
+    def key(self) -> tuple[Kind, str, str]:
+        """What the decision is about."""
+        return (self.kind, self.subject, self.object)
+
+    def inverse(self) -> Decision:
+        """The decision that takes this one back."""
+        return Decision(self.kind, self.subject, self.object, self.before, self.value)
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """What is written, all or nothing.
+
+    `decisions` hold old and new values, so the inverse is there without being stored twice.
+    `run` is staged together with them when a plan is published.
+    """
+
+    base_revision: int
+    author: str
+    title: str
+    decisions: tuple[Decision, ...]
+    run: Run | None = None
+    undoes: int | None = None  # the revision that this change set takes back
+
+
+@dataclass(frozen=True)
+class ChangeRecord:
+    """A change set as history keeps it."""
+
+    revision: int
+    at: str  # ISO 8601, UTC
+    author: str
+    title: str
+    decisions: tuple[Decision, ...]
+    undoes: int | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What reconcile could not settle; until it is answered, names stay with their faces.
+
+    `same`: are `person` and `other` one human? `keep`: do the faces that clustering no longer puts together
+    still belong to `person`?
+    """
+
+    kind: Literal["same", "keep"]
+    person: PersonId
+    other: PersonId | None
+    n_faces: int
+
+    @property
+    def id(self) -> str:
+        """The same for the same question, whoever asks it."""
+        people = sorted([self.person, self.other]) if self.other else [self.person]
+        return f"{self.kind}:{':'.join(people)}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One published clustering, as it was when it was published.
+
+    Attributes
+    ----------
+    id : str
+        Content-addressed: the same faces, parameters and owners give the same id.
+    params : Mapping[str, object]
+        What it was made with: min_samples, min_cluster_size, epsilon, method, blur_threshold, refine, engine.
+    fingerprint : str
+        Of the faces that were clustered.
+    faces : tuple[FaceId, ...]
+        Every face that there was, clustered or not.
+    owner : tuple[PersonId | None, ...]
+        Who owns each face.
+    label : NDArray[np.int32]
+        Shape (n_faces,): the unrefined cluster, NOISE = -1, and -2 for faces left out as blurred.
+    strength : NDArray[np.float32]
+        Shape (n_faces,), in [0, 1].
+    reason : Mapping[FaceId, str]
+        Why refine changed a face.
+    questions : tuple[Question, ...]
+        Open when it was published.
+    """
+
+    id: str
+    params: Mapping[str, object]
+    fingerprint: str
+    faces: tuple[FaceId, ...]
+    owner: tuple[PersonId | None, ...]
+    label: NDArray[np.int32]
+    strength: NDArray[np.float32]
+    reason: Mapping[FaceId, str] = field(default_factory=dict)
+    questions: tuple[Question, ...] = ()
+
+
+BLURRED = -2  # `Run.label` of a face that the blur filter left out
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run in a list: everything but its rows."""
+
+    id: str
+    at: str
+    author: str
+    params: Mapping[str, object]
+    n_faces: int
+    n_people: int
+    n_noise: int
+
+
+@dataclass(frozen=True)
+class PeopleSnapshot:
+    """Everything a curator said, and the live run, at one revision.
+
+    Attributes
+    ----------
+    revision : int
+        Grows by one with each change set.
+    facts : Mapping[tuple[Kind, str, str], str]
+        The fold of all decisions: key to value; keys without a value are absent.
+    run : Run | None
+        The live one.
+    """
+
+    revision: int
+    facts: Mapping[tuple[Kind, str, str], str]
+    run: Run | None
+
+    @cached_property
+    def people(self) -> Mapping[PersonId, Person]:
+        """All people there ever were and still are, merged ones included, by id."""
+        ids = sorted(subject for kind, subject, _ in self.facts if kind == "person")
+        return {
+            PersonId(id_): Person(
+                PersonId(id_),
+                self.facts.get(("name", id_, ""), ""),
+                ("hidden", id_, "") in self.facts,
+                FaceId(self.facts[("cover", id_, "")]) if ("cover", id_, "") in self.facts else None,
+                PersonId(self.facts[("merged_into", id_, "")]) if ("merged_into", id_, "") in self.facts else None,
+            )
+            for id_ in ids
+        }

@@ -1,0 +1,70 @@
+"""The map: UMAP on the neighbours that clustering found, always the same for the same faces."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEED = 0
+MIN_DIST = 0.15
+N_NEIGHBORS = 15
+
+
+def project(
+    vectors: NDArray[np.float32], indices: NDArray[np.int32], distances: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Place every face in the plane.
+
+    Parameters
+    ----------
+    vectors : NDArray[np.float32]
+        Shape (n_faces, dimension), unit rows; only their two main axes are used, as the start.
+    indices, distances : NDArray
+        Shape (n_faces, k): exact neighbours, the face itself left out.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        Shape (n_faces, 2). Neither distance nor area on it means anything by itself.
+    """
+    n = len(vectors)
+    start = _principal_axes(vectors)
+    if n <= N_NEIGHBORS or indices.shape[1] < 2:
+        return start
+    k = min(N_NEIGHBORS, indices.shape[1] + 1)
+    own = np.arange(n, dtype=np.int32)[:, None]
+    knn = (
+        np.hstack([own, indices[:, : k - 1]]).astype(np.int32),
+        np.hstack([np.zeros((n, 1)), distances[:, : k - 1]]).astype(np.float32),
+    )
+    with warnings.catch_warnings():
+        # umap-learn warns that a given graph cannot place later faces; the map is made anew instead.
+        warnings.simplefilter("ignore")
+        import umap
+
+        model = umap.UMAP(
+            n_neighbors=k,
+            min_dist=MIN_DIST,
+            init=start,
+            random_state=SEED,
+            n_jobs=1,
+            precomputed_knn=(*knn, None),
+            force_approximation_algorithm=True,
+        )
+        return np.asarray(model.fit_transform(np.ascontiguousarray(vectors)), np.float32)
+
+
+def _principal_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """First two principal components, scaled to 10 as UMAP likes its start; signs fixed, so that maps do not flip."""
+    n = len(vectors)
+    if n < 2 or vectors.shape[1] < 2:
+        return np.zeros((n, 2), np.float32)
+    centred = np.asarray(vectors, np.float32) - vectors.mean(axis=0)
+    _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    axes = axes[:, [-1, -2]]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    plane = centred @ axes
+    span = np.abs(plane).max()
+    return np.asarray(plane * (10.0 / span if span > 0 else 1.0), np.float32)

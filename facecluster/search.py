@@ -1,0 +1,102 @@
+"""Exact nearest faces and nearest people, every distance measured by difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Rows of a product at a time: 512 x 100,000 floats are 200 MB.
+_BLOCK = 512
+# More candidates than asked for, so that float32 rounding of the products cannot push out a true neighbour.
+_SPARE = 8
+
+
+def cosine(distance: float) -> float:
+    """Cosine similarity of two unit vectors at this distance."""
+    return 1.0 - distance * distance / 2.0
+
+
+def distances(vectors: NDArray[np.float32], rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Euclidean distances of some rows to one vector, by difference in float64."""
+    difference = np.asarray(vectors[rows], np.float64) - np.asarray(query, np.float64)
+    return np.asarray(np.sqrt((difference * difference).sum(axis=1)))
+
+
+def nearest_faces(
+    vectors: NDArray[np.float32], query: NDArray[np.float32], k: int, leave_out: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The `k` rows nearest to one vector, ascending by (distance, row).
+
+    Returns
+    -------
+    tuple[NDArray[np.int64], NDArray[np.float64]]
+        Rows and distances in [0, 2].
+    """
+    score = np.asarray(vectors @ query)
+    if leave_out is not None:
+        score[leave_out] = -np.inf
+    usable = int(np.isfinite(score).sum())
+    wanted = min(k + _SPARE, usable)
+    if wanted == 0:
+        return np.empty(0, np.int64), np.empty(0)
+    rows = np.argpartition(-score, wanted - 1)[:wanted].astype(np.int64)
+    found = distances(vectors, rows, query)
+    order = np.lexsort((rows, found))[: min(k, usable)]
+    return rows[order], found[order]
+
+
+def nearest_owned(
+    vectors: NDArray[np.float32], rows: NDArray[np.int64], owner: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For each of some faces the nearest face that somebody owns: row (-1 for none) and distance (inf)."""
+    owned = np.flatnonzero(owner >= 0)
+    nearest = np.full(len(rows), -1, np.int64)
+    found = np.full(len(rows), np.inf)
+    if not len(owned) or not len(rows):
+        return nearest, found
+    candidates = np.ascontiguousarray(vectors[owned])
+    for start in range(0, len(rows), _BLOCK):
+        some = rows[start : start + _BLOCK]
+        score = vectors[some] @ candidates.T
+        score[owned[None, :] == some[:, None]] = -np.inf
+        best = score.argmax(axis=1)
+        nearest[start : start + _BLOCK] = owned[best]
+        difference = np.asarray(vectors[some], np.float64) - candidates[best]
+        found[start : start + _BLOCK] = np.sqrt((difference * difference).sum(axis=1))
+    return nearest, found
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One face of an answer, and why it is there."""
+
+    row: int
+    distance: float
+    cosine: float
+    why: Literal["direct", "same person"]
+    person: int  # person number, -1 for nobody
+
+
+def widened(
+    vectors: NDArray[np.float32], owner: NDArray[np.int32], query: NDArray[np.float32], k: int, self_row: int | None
+) -> list[Hit]:
+    """The `k` nearest faces, and after them all further faces of the people among them."""
+    leave_out = np.array([self_row], np.int64) if self_row is not None else None
+    rows, found = nearest_faces(vectors, query, k, leave_out)
+    hits = [
+        Hit(row, distance, cosine(distance), "direct", int(owner[row]))
+        for row, distance in zip(rows.tolist(), found.tolist(), strict=True)
+    ]
+    people = np.unique(owner[rows][owner[rows] >= 0])
+    more = np.setdiff1d(np.flatnonzero(np.isin(owner, people)), rows)
+    if self_row is not None:
+        more = more[more != self_row]
+    away = distances(vectors, more, query)
+    hits += [
+        Hit(int(more[i]), float(away[i]), cosine(float(away[i])), "same person", int(owner[more[i]]))
+        for i in np.lexsort((more, away)).tolist()
+    ]
+    return hits

@@ -1,0 +1,554 @@
+"""The use cases: one method each. What pages, command line and entry points call, and nothing else does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecluster import decisions, search
+from facecluster.clustering import (
+    NOISE,
+    Clustering,
+    ExtractionParams,
+    Hierarchy,
+    epsilon_changes,
+    extract,
+    gauges,
+    reference,
+    refine,
+)
+from facecluster.compute import ComputeCache
+from facecluster.config import Settings
+from facecluster.decisions import Draft
+from facecluster.demo import demo_faces
+from facecluster.errors import InputError, StaleWriteError
+from facecluster.importing import Refusal, read_faces
+from facecluster.model import (
+    BLURRED,
+    ChangeRecord,
+    FaceId,
+    Mark,
+    PersonId,
+    Question,
+    RunRecord,
+    UserId,
+)
+from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
+from facecluster.reconcile import Plan, reconcile
+from facecluster.search import Hit
+from facecluster.view import View
+
+# The worker prepares these, so that the slider is live on all of them.
+LIVE_MIN_SAMPLES = (1, 2, 3, 4, 5)
+_RETRIES = 5
+_KEPT_HIERARCHIES = 8
+
+
+@dataclass(frozen=True)
+class Params:
+    """What a clustering is made with."""
+
+    min_samples: int
+    min_cluster_size: int
+    epsilon: float
+    method: Literal["eom", "leaf", "cut"]
+    blur_threshold: float
+    refine: bool = True
+    engine: Literal["fast", "hdbscan"] = "fast"
+
+    @property
+    def extraction(self) -> ExtractionParams:
+        """The part that sliders move."""
+        return ExtractionParams(self.min_cluster_size, self.epsilon, self.method)
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did with each face."""
+
+    added: int
+    replaced: int
+    unchanged: int
+    refused: tuple[Refusal, ...]
+    without_picture: tuple[Refusal, ...]
+
+
+class Service:
+    """One user's library."""
+
+    def __init__(
+        self, user: UserId, settings: Settings, faces: FaceStore, people: PeopleStore, cache: ComputeCache
+    ) -> None:
+        self.user = user
+        self.settings = settings
+        self._faces = faces
+        self._people = people
+        self._cache = cache
+        self._lock = threading.RLock()
+        self._view: View | None = None
+        self._hierarchies: dict[tuple[str, int], Hierarchy] = {}
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    @property
+    def defaults(self) -> Params:
+        """Parameters as the settings have them."""
+        s = self.settings
+        return Params(s.min_samples, s.min_cluster_size, s.epsilon, s.method, s.blur_threshold)
+
+    def view(self) -> View:
+        """Everything as it is now; the same object until something changes."""
+        with self._lock:
+            version = f"{self._faces.version()}/{self._people.revision()}"
+            if self._view is None or self._view.version != version:
+                old = self._view
+                same_faces = old is not None and old.version.split("/")[0] == version.split("/")[0]
+                faces = old.faces if old is not None and same_faces else self._faces.read()
+                snapshot = self._people.read()
+                state = decisions.row_state(snapshot, faces)
+                version = f"{version.split('/')[0]}/{snapshot.revision}"
+                self._view = View(version, faces, snapshot, state, self.settings.blur_threshold)
+            return self._view
+
+    def crop(self, face: FaceId) -> bytes:
+        """The cut-out picture of a face, b"" where there is none."""
+        return self._faces.crop(face)
+
+    def history(self, limit: int = 50, before: int | None = None) -> Sequence[ChangeRecord]:
+        """What was changed, newest first."""
+        return self._people.history(limit, before)
+
+    def runs(self) -> Sequence[RunRecord]:
+        """Published runs, newest first."""
+        return self._people.runs()
+
+    def find(self, face: FaceId | None = None, person: PersonId | None = None, k: int | None = None) -> list[Hit]:
+        """Nearest faces to a face or a person, widened to whole people."""
+        view = self.view()
+        wanted = k or self.settings.search_top_k
+        if face is not None:
+            row = view.row(face)
+            return search.widened(view.faces.vectors, view.state.owner, view.faces.vectors[row], wanted, row)
+        if person is None:
+            raise InputError("Nothing to search by. Choose a face or a person.")
+        rows = view.rows(person)
+        if not len(rows):
+            raise InputError("This person has no faces at present, so there is nothing to search by. Choose another.")
+        centre = view.faces.vectors[rows].mean(axis=0)
+        length = float(np.linalg.norm(centre))
+        query = np.asarray(centre / length if length > 0 else view.faces.vectors[rows[0]], np.float32)
+        return search.widened(view.faces.vectors, view.state.owner, query, wanted, None)
+
+    # --- faces -------------------------------------------------------------------------------------------------
+
+    def import_files(self, paths: Sequence[Path], progress: Progress | None = None) -> ImportReport:
+        """Add the faces of some files; the same file twice changes nothing.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read. Files before it are imported by then.
+        """
+        totals = ImportReport(0, 0, 0, (), ())
+        for i, path in enumerate(paths):
+            if progress:
+                progress(i / len(paths), f"Reading {path.name}")
+            known = self.view().faces
+            checked = read_faces(path, known.vectors.shape[1] if len(known) else None)
+            if progress:
+                progress((i + 0.5) / len(paths), f"Writing {len(checked.batch.ids):,} faces")
+            added, replaced, unchanged = self._faces.add(checked.batch)
+            totals = ImportReport(
+                totals.added + added,
+                totals.replaced + replaced,
+                totals.unchanged + unchanged,
+                totals.refused + checked.refused,
+                totals.without_picture + checked.without_picture,
+            )
+        if progress:
+            progress(1.0, "Imported")
+        return totals
+
+    def open_demo(self, progress: Progress | None = None) -> None:
+        """Fill an empty library with the drawn faces, cluster them and publish; a filled one is left alone."""
+        if len(self.view().faces) == 0:
+            self._faces.add(demo_faces(part_of(progress, 0.0, 0.3)))
+        if self.view().snapshot.run is None:
+            self.prepare(self.defaults.blur_threshold, (self.defaults.min_samples,), part_of(progress, 0.3, 0.95))
+            self.publish(self.plan(self.defaults), author="demo")
+        if progress:
+            progress(1.0, "The demo library is ready")
+
+    # --- clustering --------------------------------------------------------------------------------------------
+
+    def is_ready(self, params: Params) -> bool:
+        """Whether `plan` answers at once."""
+        base = self._base(params.blur_threshold)
+        return base is not None and self._cache.has_hierarchy(base[1], params.min_samples)
+
+    def prepare(
+        self,
+        blur_threshold: float,
+        min_samples: Sequence[int] = LIVE_MIN_SAMPLES,
+        progress: Progress | None = None,
+        rebuild: bool = False,
+    ) -> None:
+        """Build the hierarchies that are not there yet: the slow part.
+
+        `rebuild` leaves faces out for good that were set aside since the last build.
+        """
+        if rebuild or self._base(blur_threshold) is None:
+            view = self.view()
+            rows = np.flatnonzero(view.faces.sharp(blur_threshold) & ~view.state.is_masked)
+            self._cache.set_base(self._key(blur_threshold), rows)
+        for i, wanted in enumerate(min_samples):
+            # The first one searches the neighbours, which is nearly all of the work.
+            part = (
+                part_of(progress, 0.0, 0.9)
+                if i == 0
+                else part_of(progress, 0.9 + 0.1 * (i - 1) / len(min_samples), 1.0)
+            )
+            self._hierarchy(blur_threshold, wanted, part)
+        if progress:
+            progress(1.0, "Ready")
+
+    def extracted(self, params: Params, progress: Progress | None = None) -> tuple[NDArray[np.int64], Clustering]:
+        """Clustered rows, and their clusters as HDBSCAN alone has them."""
+        rows, hierarchy = self._hierarchy(params.blur_threshold, params.min_samples, progress)
+        if params.engine == "hdbscan":
+            vectors = self.view().faces.vectors[rows]
+            return rows, reference.hdbscan_clustering(vectors, params.min_samples, params.extraction)
+        return rows, extract(hierarchy, params.extraction)
+
+    def plan(self, params: Params, progress: Progress | None = None, author: str = "") -> Plan:
+        """What publishing these parameters would change. Writes nothing but saved computations."""
+        view = self.view()
+        rows, clusters = self.extracted(params, progress)
+        facts = view.state.row_facts(view.faces.photo_number, rows)
+        labels = clusters.labels
+        if params.refine and params.engine == "fast":
+            _, hierarchy = self._hierarchy(params.blur_threshold, params.min_samples)
+            labels = refine(hierarchy, clusters, view.faces.vectors[rows], facts).labels
+        label = np.where(view.faces.sharp(params.blur_threshold), NOISE, BLURRED).astype(np.int32)
+        strength = np.zeros(len(view.faces), np.float32)
+        label[rows], strength[rows] = labels, clusters.strength
+        label[view.state.is_masked] = NOISE
+        found = reconcile(view.faces, label, strength, view.snapshot, view.state, asdict(params), author or self.user)
+        return replace(found, gauges=self._gauges(view, rows, clusters.labels, found))
+
+    def _gauges(self, view: View, rows: NDArray[np.int64], labels: NDArray[np.int32], found: Plan) -> dict[str, float]:
+        """What the sliders are watched by; facts are counted against the clusters as HDBSCAN alone has them."""
+        facts = view.state.row_facts(view.faces.photo_number, rows)
+        n_noise = int(((found.after < 0) & (found.label == NOISE) & ~view.state.is_masked).sum())
+        n_changed = int((found.before != found.after).sum())
+        return {
+            "people": len({int(p) for p in np.unique(found.after) if p >= 0}),
+            "faces": len(view.faces),
+            "noise": n_noise,
+            "noise_share": n_noise / max(len(rows), 1),
+            "blurred": int((found.label == BLURRED).sum()),
+            "impossible_pairs": gauges.impossible_pairs(found.after, view.faces.photo_number),
+            "contradicted_pins": len(gauges.contradicted_pins(labels, facts.pins)),
+            "contradicted_not_persons": len(gauges.contradicted_not_persons(labels, facts)),
+            "names_at_risk": len(found.names_at_risk),
+            "churn": n_changed / max(len(view.faces), 1),
+        }
+
+    def epsilon_changes(self, params: Params) -> NDArray[np.float64]:
+        """Values of epsilon at which the partition changes, ascending."""
+        _, hierarchy = self._hierarchy(params.blur_threshold, params.min_samples)
+        return epsilon_changes(hierarchy, params.extraction)
+
+    def publish(self, plan: Plan, author: str = "") -> int:
+        """Write exactly this plan, all or nothing; returns the new revision.
+
+        Raises
+        ------
+        StaleWriteError
+            If anything was changed since the plan was made.
+        """
+        return self._people.apply(replace(plan.change, author=author or plan.change.author))
+
+    def map(self, progress: Progress | None = None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows and places, shape (n, 2), of the faces on the map."""
+        threshold = self._live_threshold()
+        rows, fingerprint = self._require_base(threshold)
+        return rows, self._cache.map(self.view().faces.vectors[rows], fingerprint, progress)
+
+    def has_map(self) -> bool:
+        """Whether `map` answers at once."""
+        base = self._base(self._live_threshold())
+        return base is not None and self._cache.has_map(base[1])
+
+    def verify(self, params: Params, progress: Progress | None = None) -> reference.Verification:
+        """Check tree and labels against the hdbscan package on this library's own faces."""
+        rows, hierarchy = self._hierarchy(params.blur_threshold, params.min_samples, part_of(progress, 0.0, 0.2))
+        vectors = self.view().faces.vectors[rows]
+        return reference.verify(vectors, hierarchy, params.min_samples, params.extraction, part_of(progress, 0.2, 1.0))
+
+    @property
+    def waiting_for_rebuild(self) -> int:
+        """Faces set aside since the hierarchy was built; they leave it at the next one."""
+        base = self._base(self._live_threshold())
+        return 0 if base is None else int(self.view().state.is_masked[base[0]].sum())
+
+    # --- what the curator says ---------------------------------------------------------------------------------
+
+    def rename(self, person: PersonId, name: str, seen: str | None = None, confirm: bool = False) -> int:
+        """Name a person; `confirm` pins all their faces as well, `seen` is the name that was on the screen.
+
+        Raises
+        ------
+        StaleWriteError
+            If the person has another name by now than the one seen.
+        """
+        text = decisions.clean_name(name)
+
+        def say(draft: Draft) -> str:
+            known = self.view().person(person)
+            if seen is not None and known.name != seen and known.name != text:
+                raise StaleWriteError(
+                    f"Meanwhile this person was named “{known.name}” (it was “{seen}”, and you typed “{text}”). "
+                    "Nothing was changed. Type it again if yours is right."
+                )
+            decisions.rename(draft, person, text)
+            if confirm:
+                decisions.confirm(draft, person, self._faces_of(person))
+            what = f"Named {known.name or 'somebody'} “{text}”" if text else f"Took the name “{known.name}” away"
+            return what + (f" and confirmed {len(self._faces_of(person)):,} faces" if confirm else "")
+
+        return self._say(say)
+
+    def confirm(self, person: PersonId, faces: Sequence[FaceId] | None = None) -> int:
+        """Pin faces to a person: all that the person has, or these."""
+
+        def say(draft: Draft) -> str:
+            chosen = list(faces) if faces is not None else self._faces_of(person)
+            self._check(chosen)
+            decisions.confirm(draft, person, chosen)
+            return f"Confirmed {len(chosen):,} faces of {self._called(person)}"
+
+        return self._say(say)
+
+    def merge(self, into: PersonId, others: Sequence[PersonId]) -> int:
+        """Make several people one."""
+
+        def say(draft: Draft) -> str:
+            titles = []
+            for other in others:
+                cards = [self.view().card_of.get(p) for p in (into, other)]
+                anchors = [card.cover for card in cards if card is not None and card.cover is not None]
+                titles.append(self._called(other))
+                self._called(into)
+                decisions.merge(draft, into, other, anchors)
+            return f"Merged {', '.join(titles)} into {self._called(into)}"
+
+        return self._say(say)
+
+    def move(self, faces: Sequence[FaceId], to: PersonId) -> int:
+        """Give faces to a person; whoever had them is told that they are not theirs."""
+
+        def say(draft: Draft) -> str:
+            self._check(faces)
+            decisions.move(draft, {face: self.view().owner(face) for face in faces}, to)
+            return f"Gave {len(faces):,} faces to {self._called(to)}"
+
+        return self._say(say)
+
+    def new_person(self, faces: Sequence[FaceId], name: str = "") -> PersonId:
+        """Make a person of faces."""
+        made: list[PersonId] = []
+
+        def say(draft: Draft) -> str:
+            self._check(faces)
+            person = decisions.new_person(draft, min(faces))
+            made[:] = [person]
+            decisions.rename(draft, person, name)
+            decisions.move(draft, {face: self.view().owner(face) for face in faces}, person)
+            return f"Made {f'“{name}”' if name else 'a new person'} of {len(faces):,} faces"
+
+        self._say(say)
+        return made[0]
+
+    def reject(self, faces: Sequence[FaceId], person: PersonId) -> int:
+        """Say that faces are not this person."""
+
+        def say(draft: Draft) -> str:
+            self._check(faces)
+            decisions.reject(draft, faces, person)
+            return f"{len(faces):,} faces are not {self._called(person)}"
+
+        return self._say(say)
+
+    def mark(self, faces: Sequence[FaceId], value: Mark | None) -> int:
+        """Set faces aside, or take them back with None."""
+        words = {"ignored": "Ignored", "not_a_face": "Not a face:", None: "Took back"}
+
+        def say(draft: Draft) -> str:
+            self._check(faces)
+            decisions.mark(draft, faces, value)
+            return f"{words[value]} {len(faces):,} faces"
+
+        return self._say(say)
+
+    def hide(self, people: Sequence[PersonId], is_hidden: bool = True) -> int:
+        """Hide people from the grid, or show them again."""
+
+        def say(draft: Draft) -> str:
+            names = [self._called(person) for person in people]
+            for person in people:
+                draft.set("hidden", person, "1" if is_hidden else None)
+            return f"{'Hid' if is_hidden else 'Showed'} {', '.join(names)}"
+
+        return self._say(say)
+
+    def set_cover(self, person: PersonId, face: FaceId | None) -> int:
+        """Choose the face shown for a person; None leaves it to the rule."""
+
+        def say(draft: Draft) -> str:
+            if face is not None:
+                self._check([face])
+            draft.set("cover", person, face)
+            return f"Chose the cover of {self._called(person)}"
+
+        return self._say(say)
+
+    def answer(self, question: Question, is_yes: bool) -> int:
+        """Answer what reconcile could not settle; the same question does not come back."""
+        if question.kind == "keep":
+            view = self.view()
+            rows = view.rows(question.person)
+            loose = [view.faces.ids[r] for r in rows[view.label[rows] < 0] if view.state.pin[r] < 0]
+            return self.confirm(question.person, loose) if is_yes else self.reject(loose, question.person)
+        if question.other is None:
+            raise InputError("This question names one person only. Nothing was changed. Reload the page.")
+        if is_yes:
+            into, other = self._survivor(question.person, question.other)
+            return self.merge(into, [other])
+        a, b = question.person, question.other
+
+        def say(draft: Draft) -> str:
+            cards = [self.view().card_of[p] for p in (a, b) if self.view().person(p)]
+            if cards[0].cover is None or cards[1].cover is None:
+                raise InputError("One of the two has no faces any more. Nothing was changed. Reload the page.")
+            decisions.link(draft, cards[0].cover, cards[1].cover, "different")
+            return f"{self._called(a)} and {self._called(b)} are different people"
+
+        return self._say(say)
+
+    def undo(self, revision: int) -> int:
+        """Take one change set back, also when it is not the last."""
+        record = next(iter(self._people.history(1, revision + 1)), None)
+        if record is None or record.revision != revision:
+            raise InputError(f"There is no change {revision} in the history. Nothing was changed.")
+
+        def build() -> None:
+            draft = decisions.undo(self._people.read(), record)
+            self._people.apply(draft.change(self.user, f"Undid “{record.title}”", undoes=revision))
+
+        self._retried(build)
+        return self._people.revision()
+
+    def restore(self, run_id: str) -> int:
+        """Show an earlier run again; names and facts stay as they are."""
+        run = self._people.run(run_id)
+
+        def say(draft: Draft) -> str:
+            for owner in sorted({owner for owner in run.owner if owner is not None}):
+                draft.set("person", owner, "1")
+            draft.set("live_run", "", run_id)
+            return f"Went back to {run_id}"
+
+        return self._say(say)
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _say(self, say: Callable[[Draft], str]) -> int:
+        """Apply what `say` drafts on the newest snapshot; built anew where somebody else wrote meanwhile."""
+
+        def build() -> None:
+            draft = Draft(self.view().snapshot)
+            title = say(draft)
+            if draft.decisions:
+                self._people.apply(draft.change(self.user, title))
+
+        self._retried(build)
+        return self._people.revision()
+
+    def _retried(self, build: Callable[[], None]) -> None:
+        for attempt in range(_RETRIES):
+            revision = self._people.revision()
+            try:
+                return build()
+            except StaleWriteError:
+                # Only a race is worth another try: with nothing new written, the answer would be the same.
+                if self._people.revision() == revision or attempt == _RETRIES - 1:
+                    raise
+        return None
+
+    def _check(self, faces: Sequence[FaceId]) -> None:
+        if not faces:
+            raise InputError("No face is selected. Nothing was changed. Select one or more.")
+        for face in faces:
+            self.view().row(face)
+
+    def _faces_of(self, person: PersonId) -> list[FaceId]:
+        view = self.view()
+        return [view.faces.ids[row] for row in view.rows(person)]
+
+    def _called(self, person: PersonId) -> str:
+        known = self.view().person(person)
+        return f"“{known.name}”" if known.name else f"an unnamed person ({len(self.view().rows(person)):,} faces)"
+
+    def _survivor(self, a: PersonId, b: PersonId) -> tuple[PersonId, PersonId]:
+        """Whoever has a name, then whoever has more faces."""
+        first, second = sorted((a, b), key=lambda p: (not self.view().person(p).name, -len(self.view().rows(p)), p))
+        return first, second
+
+    def _live_threshold(self) -> float:
+        run = self.view().snapshot.run
+        value = run.params.get("blur_threshold") if run is not None else None
+        return float(value) if isinstance(value, int | float) else self.settings.blur_threshold
+
+    def _key(self, blur_threshold: float) -> str:
+        faces = self.view().faces
+        sharp = np.packbits(faces.sharp(blur_threshold)).tobytes()
+        return sha256(faces.fingerprint.encode() + sharp).hexdigest()[:40]
+
+    def _base(self, blur_threshold: float) -> tuple[NDArray[np.int64], str] | None:
+        """Rows that are clustered, and the fingerprint of their vectors."""
+        key = self._key(blur_threshold)
+        rows = self._cache.base(key)
+        if rows is None:
+            return None
+        return rows, sha256(key.encode() + rows.astype("<i8").tobytes()).hexdigest()[:40]
+
+    def _require_base(self, blur_threshold: float) -> tuple[NDArray[np.int64], str]:
+        base = self._base(blur_threshold)
+        if base is None:
+            self.prepare(blur_threshold, ())
+            base = self._base(blur_threshold)
+        assert base is not None  # noqa: S101  (prepare has just written it)
+        return base
+
+    def _hierarchy(
+        self, blur_threshold: float, min_samples: int, progress: Progress | None = None
+    ) -> tuple[NDArray[np.int64], Hierarchy]:
+        rows, fingerprint = self._require_base(blur_threshold)
+        key = (fingerprint, min_samples)
+        with self._lock:
+            found = self._hierarchies.get(key)
+        if found is None:
+            found = self._cache.hierarchy(self.view().faces.vectors[rows], fingerprint, min_samples, progress)
+            with self._lock:
+                while len(self._hierarchies) >= _KEPT_HIERARCHIES:
+                    self._hierarchies.pop(next(iter(self._hierarchies)))
+                self._hierarchies[key] = found
+        return rows, found

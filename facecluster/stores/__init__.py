@@ -1,0 +1,1 @@
+"""The two stores of the embedded default."""

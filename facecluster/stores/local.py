@@ -1,0 +1,168 @@
+"""The embedded library: one folder per user, one SQLite file in it, opened safely by several processes at once."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from facecluster.errors import StoreDataError, StoreDeniedError, StoreError, StoreUnavailableError
+from facecluster.model import UserId
+
+FORMAT = 1
+
+# WITHOUT ROWID where the key is the row: half the pages for the tables that hold a row per face.
+SCHEMA = """
+create table meta(key text primary key, value text not null) without rowid;
+create table faces(
+    id text primary key, photo text not null, url text not null, folder text not null, crop_url text not null,
+    blur_score real, box_left real, box_top real, box_right real, box_bottom real,
+    crop_offset integer not null, crop_length integer not null, crop_sha blob not null
+) without rowid;
+create table facts(
+    kind text not null, subject text not null, object text not null, value text not null,
+    primary key(kind, subject, object)
+) without rowid;
+create table log(
+    revision integer primary key, at text not null, author text not null, title text not null,
+    undoes integer, decisions text not null
+);
+create trigger log_is_append_only_1 before update on log begin select raise(abort, 'the log is append-only'); end;
+create trigger log_is_append_only_2 before delete on log begin select raise(abort, 'the log is append-only'); end;
+create table runs(
+    id text primary key, at text not null, author text not null, params text not null, fingerprint text not null,
+    n_faces integer not null, n_people integer not null, n_noise integer not null,
+    reason text not null, questions text not null
+) without rowid;
+create table run_faces(
+    run_id text not null references runs, face_id text not null, owner text, label integer not null,
+    strength real not null, primary key(run_id, face_id)
+) without rowid;
+"""
+
+
+def user_folder(library: Path, user: UserId) -> Path:
+    """Where one user's library lies: the hash keeps any text a safe folder name."""
+    return library / "users" / hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Database:
+    """The SQLite file of one user: one connection a thread, errors translated, writes serialised.
+
+    Full sync and WAL: a commit that returned survives power loss, and readers keep their snapshot while
+    another process writes.
+    """
+
+    def __init__(self, folder: Path, user: UserId) -> None:
+        self.folder = folder
+        self.path = folder / "library.db"
+        self._local = threading.local()
+        with translated(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+        with self.write() as db:
+            self._prepare(db, user)
+
+    def _prepare(self, db: sqlite3.Connection, user: UserId) -> None:
+        found = db.execute("pragma user_version").fetchone()[0]
+        if found > FORMAT:
+            raise StoreDataError(
+                f"The library {self.path} has format {found}, and this version reads up to {FORMAT}. "
+                "Nothing was opened. Install a newer facecluster."
+            )
+        if found == 0:
+            for statement in _statements(SCHEMA):
+                db.execute(statement)
+            db.execute("insert into meta values('user', ?)", (user,))
+            db.execute(f"pragma user_version = {FORMAT}")
+
+    def _connect(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            # Transactions are ours to begin and end: isolation_level=None keeps sqlite3 from guessing.
+            db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+                db.execute(f"pragma {pragma}")
+            self._local.db = db
+        return db
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that holds the write lock from its first statement."""
+        with translated(self.path), self._transaction("begin immediate") as db:
+            yield db
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One snapshot: everything read inside belongs to the same moment."""
+        with translated(self.path), self._transaction("begin") as db:
+            yield db
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        db = self._connect()
+        db.execute(begin)
+        try:
+            yield db
+            db.execute("commit")
+        except BaseException:
+            if db.in_transaction:  # a full disk makes SQLite roll back by itself
+                db.execute("rollback")
+            raise
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into our own errors."""
+    try:
+        yield
+    except sqlite3.OperationalError as exc:
+        if "locked" in str(exc) or "busy" in str(exc):
+            raise StoreUnavailableError(
+                f"The library {path} has been held by another process for 30 seconds. Nothing was written. Try again."
+            ) from exc
+        if "readonly" in str(exc) or "unable to open" in str(exc):
+            raise StoreDeniedError(
+                f"The library {path} cannot be written: {exc}. Nothing was changed. Check the folder's rights, "
+                "or set FACECLUSTER_LIBRARY to another one."
+            ) from exc
+        raise StoreError(
+            f"The library {path} failed: {exc}. Nothing was written. Check the disk, then try again."
+        ) from exc
+    except sqlite3.DatabaseError as exc:
+        raise StoreDataError(
+            f"The library {path} cannot be read: {exc}. Nothing was written. Restore it from a backup."
+        ) from exc
+    except OSError as exc:
+        raise StoreDeniedError(
+            f"The library {path} cannot be used: {exc.strerror or exc}. Nothing was changed. "
+            "Check the disk and the folder's rights."
+        ) from exc
+
+
+def users_with_faces(library: Path) -> dict[UserId, int]:
+    """Users of a library and how many faces each has, for the page that helps to find a lost library."""
+    found: dict[UserId, int] = {}
+    for path in sorted(library.glob("users/*/library.db")):
+        with translated(path):
+            db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+            try:
+                if db.execute("pragma user_version").fetchone()[0] == 0:
+                    continue  # another process is just making it, or was killed while it did
+                user = db.execute("select value from meta where key = 'user'").fetchone()[0]
+                found[UserId(user)] = db.execute("select count(*) from faces").fetchone()[0]
+            finally:
+                db.close()
+    return found
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script where SQLite itself sees a whole statement; `executescript` would end our transaction."""
+    part = ""
+    for line in script.splitlines(keepends=True):
+        part += line
+        if sqlite3.complete_statement(part):
+            yield part
+            part = ""

@@ -1,0 +1,227 @@
+"""What one browser session holds: its library, its selection, its last news. The only file that touches session_state.
+
+Nothing of value lives here; a reload loses a selection and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import streamlit as st
+
+from facecluster.config import Settings, load_settings
+from facecluster.errors import FaceClusterError
+from facecluster.images import may_load, square, thumbnail_url
+from facecluster.jobs import Jobs
+from facecluster.model import FaceId, PersonId
+from facecluster.service import Service
+from facecluster.view import View
+from facecluster.wiring import demo_settings, open_jobs, open_service
+
+
+@dataclass(frozen=True)
+class News:
+    """What was just done, and the change that takes it back."""
+
+    text: str
+    revision: int | None = None
+    confirm: PersonId | None = None  # a person just named, whose faces could be confirmed as well
+
+
+@st.cache_resource(show_spinner=False)
+def _open(_settings: Settings, key: str) -> tuple[Service, Jobs]:
+    """One Service for all sessions of a user; `key` stands for the settings."""
+    del key
+    return open_service(_settings), open_jobs(_settings)
+
+
+def settings() -> Settings:
+    """Settings of the library that is shown."""
+    own = load_settings()
+    return demo_settings(own) if is_demo() else own
+
+
+def service() -> Service:
+    """The library that is shown."""
+    s = settings()
+    return _open(s, repr(s))[0]
+
+
+def jobs() -> Jobs:
+    """The long work of the library that is shown."""
+    s = settings()
+    return _open(s, repr(s))[1]
+
+
+def view() -> View:
+    """The library as it is now."""
+    return service().view()
+
+
+def is_demo() -> bool:
+    """The demo stands in while nothing hosted is set up and the user's library is empty, or when it was asked for."""
+    own = load_settings()
+    wanted = st.session_state.get("fc_library")
+    if wanted == "demo" or own.is_hosted:
+        return wanted == "demo"
+    return wanted != "own" and not len(_open(own, repr(own))[0].view().faces)
+
+
+def show_library(which: str) -> None:
+    """Show "demo" or "own" from now on, in this session."""
+    st.session_state["fc_library"] = which
+    clear_selection()
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Show what went wrong as a sentence; a bug keeps its traceback."""
+    try:
+        yield
+    except FaceClusterError as exc:
+        problem(str(exc))
+
+
+def problem(text: str) -> None:
+    """Show a sentence with a red mark. The text is shown as it is, never as markdown."""
+    with st.container(key=f"fc-problem-{abs(hash(text))}"):
+        st.text(text)
+
+
+def act(do: Callable[[], object], text: str = "", confirm: PersonId | None = None) -> None:
+    """Do what a button or a field asked for, as its callback: news on success, a sentence on failure.
+
+    `text` is what to say; left out, it is the title under which history has it.
+    """
+    st.session_state.pop("fc_problem", None)
+    before = service().view().snapshot.revision
+    try:
+        do()
+    except FaceClusterError as exc:
+        st.session_state["fc_problem"] = str(exc)
+        return
+    record = next(iter(service().history(1)), None)
+    if record is not None and record.revision > before:
+        st.session_state["fc_news"] = News(text or record.title, record.revision, confirm)
+
+
+def undo(revision: int) -> None:
+    """Take a change back, as a button's callback."""
+    act(lambda: service().undo(revision))
+
+
+def news() -> News | None:
+    """What was just done."""
+    found = st.session_state.get("fc_news")
+    return found if isinstance(found, News) else None
+
+
+def dismiss_news() -> None:
+    """The bar has been read."""
+    st.session_state.pop("fc_news", None)
+
+
+def pending_problem() -> str:
+    """What a callback could not do; shown once."""
+    return str(st.session_state.pop("fc_problem", ""))
+
+
+# --- selection: a set of ids under a name, owned here and nowhere else --------------------------------------------
+
+
+def selected(scope: str) -> list[str]:
+    """Selected ids of a scope, in the order they were chosen."""
+    found: dict[str, None] = st.session_state.get(f"fc_selected_{scope}", {})
+    return list(found)
+
+
+def toggle(scope: str, item: str, generation: int) -> None:
+    """Follow a checkbox, as its callback."""
+    chosen: dict[str, None] = st.session_state.setdefault(f"fc_selected_{scope}", {})
+    if st.session_state.get(checkbox_key(scope, item, generation)):
+        chosen[item] = None
+    else:
+        chosen.pop(item, None)
+
+
+def select(scope: str, items: Sequence[str]) -> None:
+    """Select exactly these."""
+    st.session_state[f"fc_selected_{scope}"] = dict.fromkeys(items)
+    st.session_state[f"fc_generation_{scope}"] = generation(scope) + 1
+
+
+def clear_selection(scope: str | None = None) -> None:
+    """Select nothing, in one scope or in all."""
+    for key in [k for k in st.session_state if str(k).startswith("fc_selected_")]:
+        if scope is None or key == f"fc_selected_{scope}":
+            name = str(key).removeprefix("fc_selected_")
+            select(name, [])
+
+
+def generation(scope: str) -> int:
+    """Part of the checkboxes' keys: they are new ones after the selection was set from outside."""
+    return int(st.session_state.get(f"fc_generation_{scope}", 0))
+
+
+def checkbox_key(scope: str, item: str, of_generation: int) -> str:
+    """Key of the checkbox of one item."""
+    return f"pick-{scope}-{of_generation}-{item}"
+
+
+# --- values that a page's callbacks leave for its next run ---------------------------------------------------------
+
+
+def typed(key: str) -> str:
+    """What stands in a text field, for its callback."""
+    return str(st.session_state.get(key, ""))
+
+
+def remember(name: str, value: object) -> None:
+    """Keep something until the next run (a question to ask in a dialog)."""
+    st.session_state[f"fc_note_{name}"] = value
+
+
+def recall(name: str) -> object:
+    """What was remembered, None for nothing."""
+    return st.session_state.get(f"fc_note_{name}")
+
+
+def forget(name: str) -> None:
+    """Drop what was remembered."""
+    st.session_state.pop(f"fc_note_{name}", None)
+
+
+def rename(person: PersonId, key: str, seen: str) -> None:
+    """Name a person from a text field, as its callback; a name that exists is asked about first."""
+    name = typed(key)
+    others = service().view().named(name.strip(), but=person) if name.strip() else []
+    if others:
+        remember("same_name", (person, name, seen, [other.id for other in others]))
+        return
+    name_now(person, name, seen)
+
+
+def name_now(person: PersonId, name: str, seen: str) -> None:
+    """Name a person; what somebody else named meanwhile is shown with what was typed."""
+    act(lambda: service().rename(person, name, seen=seen), confirm=person if name.strip() else None)
+
+
+def picture(face: FaceId | None, size: int = 176) -> bytes | str:
+    """What `st.image` shows for a face: JPEG bytes, or an address that the browser may load."""
+    s = settings()
+    v = view()
+    if face is None:
+        return _square(b"", size)
+    crop = service().crop(face)
+    if not crop:
+        url = v.faces.crop_urls[v.row(face)]
+        if url and may_load(url, s.image_hosts):
+            return thumbnail_url(url)
+    return _square(crop, size)
+
+
+@st.cache_data(show_spinner=False, max_entries=20_000)
+def _square(crop: bytes, size: int) -> bytes:
+    return square(crop, size)

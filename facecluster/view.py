@@ -1,0 +1,220 @@
+"""One moment of a library as the screens show it: people with their faces, and the faces that are nobody's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecluster.clustering import cover
+from facecluster.decisions import RowState
+from facecluster.errors import InputError
+from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
+from facecluster.search import cosine, nearest_owned
+
+Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]
+
+
+@dataclass(frozen=True)
+class PersonCard:
+    """A person in a grid."""
+
+    id: PersonId
+    name: str
+    n_faces: int
+    n_confirmed: int
+    is_hidden: bool
+    cover: FaceId | None
+
+
+@dataclass(frozen=True)
+class LooseFace:
+    """A face that is nobody's, with the nearest person."""
+
+    face: FaceId
+    person: PersonId | None
+    near: FaceId | None
+    distance: float
+    cosine: float
+
+
+@dataclass(frozen=True)
+class View:
+    """Faces, facts and live run of one moment; everything else is derived once and kept.
+
+    Attributes
+    ----------
+    version : str
+        Different whenever anything in the view is.
+    """
+
+    version: str
+    faces: FaceSet
+    snapshot: PeopleSnapshot
+    state: RowState
+    blur_threshold: float
+
+    @cached_property
+    def number(self) -> dict[PersonId, int]:
+        """Person number of each living person."""
+        return {person: i for i, person in enumerate(self.state.people)}
+
+    @cached_property
+    def _rows_by_person(self) -> list[NDArray[np.int64]]:
+        owner = self.state.owner
+        order = np.argsort(owner, kind="stable")
+        ends = np.searchsorted(owner[order], np.arange(len(self.state.people) + 1))
+        return [order[ends[p] : ends[p + 1]] for p in range(len(self.state.people))]
+
+    def person(self, person: PersonId) -> Person:
+        """One living person.
+
+        Raises
+        ------
+        InputError
+            If there is none of this id (any more).
+        """
+        if person not in self.number:
+            raise InputError(
+                f"There is no person {person!r} (any more): merged, or from another library. Nothing was changed. "
+                "Choose somebody on the People page (or `facecluster people`)."
+            )
+        return self.snapshot.people[person]
+
+    def rows(self, person: PersonId) -> NDArray[np.int64]:
+        """Face rows of a person, ascending."""
+        self.person(person)
+        return self._rows_by_person[self.number[person]]
+
+    def owner(self, face: FaceId) -> PersonId | None:
+        """Who owns a face."""
+        at = int(self.state.owner[self.row(face)])
+        return self.state.people[at] if at >= 0 else None
+
+    def row(self, face: FaceId) -> int:
+        """Row of a face.
+
+        Raises
+        ------
+        InputError
+            If the library does not hold it.
+        """
+        at = self.faces.row.get(face)
+        if at is None:
+            raise InputError(f"There is no face {face!r} in this library. Nothing was changed. Reload the page.")
+        return at
+
+    @cached_property
+    def cards(self) -> tuple[PersonCard, ...]:
+        """Everybody with faces or a name, hidden ones too, most faces first, then by id."""
+        confirmed = np.bincount(self.state.pin[self.state.pin >= 0], minlength=len(self.state.people))
+        cards = []
+        for i, person in enumerate(self.state.people):
+            known, rows = self.snapshot.people[person], self._rows_by_person[i]
+            if len(rows) or known.name:
+                cards.append(
+                    PersonCard(
+                        person, known.name, len(rows), int(confirmed[i]), known.is_hidden, self._cover(known, rows)
+                    )
+                )
+        return tuple(sorted(cards, key=lambda card: (-card.n_faces, card.id)))
+
+    def _cover(self, person: Person, rows: NDArray[np.int64]) -> FaceId | None:
+        if person.cover is not None and person.cover in self.faces.row:
+            return person.cover
+        if not len(rows):
+            return None
+        return self.faces.ids[int(cover(rows, self.faces.vectors, self.faces.blur_score, self.blur_threshold))]
+
+    @cached_property
+    def card_of(self) -> dict[PersonId, PersonCard]:
+        """Card by person."""
+        return {card.id: card for card in self.cards}
+
+    def people(self, search: str = "", sort: Sort = "most faces", show_hidden: bool = False) -> list[PersonCard]:
+        """Cards with faces, as the People page lists them."""
+        words = search.casefold().split()
+        cards = [
+            card
+            for card in self.cards
+            if card.n_faces
+            and (show_hidden or not card.is_hidden)
+            and all(word in card.name.casefold() for word in words)
+        ]
+        if sort == "fewest faces":
+            cards.sort(key=lambda card: (card.n_faces, card.id))
+        elif sort == "name":
+            cards.sort(key=lambda card: (not card.name, card.name.casefold(), -card.n_faces, card.id))
+        elif sort == "unnamed first":
+            cards.sort(key=lambda card: card.name != "")
+        return cards
+
+    @property
+    def without_faces(self) -> list[PersonCard]:
+        """Named people to whom no face belongs at present: nothing of them is lost, and they need a look."""
+        return [card for card in self.cards if not card.n_faces]
+
+    def named(self, name: str, but: PersonId) -> list[PersonCard]:
+        """Other people of the same name."""
+        return [c for c in self.cards if c.name and c.name.casefold() == name.casefold() and c.id != but]
+
+    @cached_property
+    def label(self) -> NDArray[np.int32]:
+        """Shape (n_faces,): cluster of the live run, NOISE, BLURRED; -3 for faces that came after it."""
+        found = np.full(len(self.faces), -3, np.int32)
+        run = self.snapshot.run
+        if run is not None:
+            at = np.array([self.faces.row.get(face, -1) for face in run.faces], np.int64)
+            found[at[at >= 0]] = run.label[at >= 0]
+        return found
+
+    @cached_property
+    def strength(self) -> NDArray[np.float32]:
+        """Shape (n_faces,): membership in the live run; 0 for faces that came after it."""
+        found = np.zeros(len(self.faces), np.float32)
+        run = self.snapshot.run
+        if run is not None:
+            at = np.array([self.faces.row.get(face, -1) for face in run.faces], np.int64)
+            found[at[at >= 0]] = run.strength[at >= 0]
+        return found
+
+    @cached_property
+    def _loose_rows(self) -> NDArray[np.int64]:
+        return np.flatnonzero((self.state.owner < 0) & ~self.state.is_masked)
+
+    @cached_property
+    def noise(self) -> tuple[LooseFace, ...]:
+        """Faces that are nobody's, those nearest to somebody first."""
+        return self._with_nearest(self._loose_rows[self.label[self._loose_rows] != BLURRED])
+
+    @cached_property
+    def too_blurred(self) -> tuple[LooseFace, ...]:
+        """Faces that the blur filter left out: neither noise nor lost."""
+        return self._with_nearest(self._loose_rows[self.label[self._loose_rows] == BLURRED])
+
+    @property
+    def set_aside(self) -> list[tuple[FaceId, str]]:
+        """Faces ignored or said to be none, and which of the two."""
+        return sorted((FaceId(s), v) for (kind, s, _), v in self.snapshot.facts.items() if kind == "mark")
+
+    @cached_property
+    def n_new(self) -> int:
+        """Faces that came after the live run."""
+        return int((self.label == -3).sum())
+
+    def _with_nearest(self, rows: NDArray[np.int64]) -> tuple[LooseFace, ...]:
+        near, away = nearest_owned(self.faces.vectors, rows, self.state.owner)
+        people, ids = self.state.people, self.faces.ids
+        return tuple(
+            LooseFace(
+                ids[row],
+                people[self.state.owner[at]] if at >= 0 else None,
+                ids[at] if at >= 0 else None,
+                float(distance),
+                cosine(float(distance)) if at >= 0 else 0.0,
+            )
+            for distance, row, at in sorted(zip(away.tolist(), rows.tolist(), near.tolist(), strict=True))
+        )
