@@ -30,17 +30,7 @@ MAX_PIXEL = 100_000  # no JPEG, PNG or WebP of a photo reaches this; a box beyon
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 # What readers raise on damaged files, beside our own errors.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    OverflowError,
-    RecursionError,
-    NotImplementedError,
-    MemoryError,
-)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, ArithmeticError, RuntimeError, MemoryError)
 
 # Columns that a table may have, and the other names under which face indexes keep them.
 ALIASES = {

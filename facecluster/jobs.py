@@ -77,6 +77,11 @@ class Jobs:
             _write(self._path(job, "state"), _state("running", 0.0, "Starting", worker.pid, time.time()))
         return job
 
+    def start_once(self, use_case: str, **args: object) -> str:
+        """Start a job unless it has an outcome that nobody has cleared: a page may ask at every run."""
+        job = self.id(use_case, **args)
+        return job if self.state(job).status != "none" else self.start(use_case, **args)
+
     def id(self, use_case: str, **args: object) -> str:
         """The id of a job that does this."""
         text = json.dumps([use_case, args, self._user, str(self._library)], sort_keys=True)

@@ -61,7 +61,7 @@ def test_image_hosts_may_be_a_list_or_parted_by_commas(value):
 @pytest.mark.parametrize("host", ["https://a.example", "a.example/x", "*.example", "a.example:8443", "u@a.example"])
 def test_what_is_no_host_name_is_refused(host, monkeypatch):
     monkeypatch.setenv("FACECLUSTER_IMAGE_HOSTS", host)
-    with pytest.raises(ConfigError, match="FACECLUSTER_IMAGE_HOSTS.*is not a host name"):
+    with pytest.raises(ConfigError, match=r"FACECLUSTER_IMAGE_HOSTS.*is not a host name"):
         load_settings()
 
 

@@ -72,49 +72,46 @@ def _moves(parent, birth, size, chosen):  # type: ignore[no-untyped-def]
     parent's name on the same faces.
     """
     n = len(parent)
-    at = np.zeros(n, np.float64)
+    at, target, stands_in = _who_gives_way(parent, birth, chosen)
+    early = np.zeros(n, np.int64)
+    faces = np.zeros(n, np.int64)
+    for c in range(1, n):
+        early[target[c]] += stands_in[c]
+        faces[target[c]] += size[c] if stands_in[c] or chosen[c] else 0
+    values = np.empty(n, np.float64)
+    is_late = np.zeros(n, np.bool_)
+    n_values = 0
+    for c in range(1, n):
+        is_same_set = early[target[c]] == 1 and faces[target[c]] == size[target[c]]
+        # A child of the root has nowhere to go.
+        if parent[c] > 0 and (chosen[c] or (stands_in[c] and not is_same_set)):
+            values[n_values] = at[c]
+            is_late[n_values] = chosen[c]
+            n_values += 1
+    return values[:n_values], is_late[:n_values]
+
+
+@njit(nogil=True, cache=True)
+def _who_gives_way(parent, birth, chosen):  # type: ignore[no-untyped-def]
+    """Of every cluster: the distance of its split, where it goes then, and whether it stands in for others."""
+    n = len(parent)
+    at = np.full(n, np.inf, np.float64)
     target = np.zeros(n, np.int32)
-    lies_above = np.zeros(n, np.bool_)
-    stands_in = np.zeros(n, np.bool_)
     for c in range(1, n):
         at[c] = 1.0 / birth[c]
         p = parent[c]
-        # Where c goes once epsilon is at[c]: the nearest cluster above whose own split is still there.
+        # The nearest cluster above whose own split is still there, but never the root.
         if p == 0:
             target[c] = c
         elif at[p] > at[c]:
             target[c] = p
         else:
             target[c] = target[p]
+    lies_above = np.zeros(n, np.bool_)
+    stands_in = np.zeros(n, np.bool_)
     for c in range(n - 1, 0, -1):
-        p = parent[c]
         if chosen[c] or lies_above[c]:
-            lies_above[p] = True
-            if p > 0 and at[c] < at[p]:
-                stands_in[p] = True
-    values = np.empty(2 * n, np.float64)
-    is_late = np.zeros(2 * n, np.bool_)
-    n_values = 0
-    early_moves = np.zeros(n, np.int64)
-    faces_moved = np.zeros(n, np.int64)
-    faces_staying = np.zeros(n, np.int64)
-    for c in range(1, n):
-        if parent[c] == 0:
-            continue
-        if stands_in[c]:
-            early_moves[target[c]] += 1
-            faces_moved[target[c]] += size[c]
-        elif chosen[c]:
-            faces_staying[target[c]] += size[c]
-            values[n_values] = at[c]
-            is_late[n_values] = True
-            n_values += 1
-    for c in range(1, n):
-        if parent[c] == 0 or not stands_in[c]:
-            continue
-        t = target[c]
-        is_same_set = early_moves[t] == 1 and faces_moved[t] + faces_staying[t] == size[t]
-        if not is_same_set:
-            values[n_values] = at[c]
-            n_values += 1
-    return values[:n_values], is_late[:n_values]
+            lies_above[parent[c]] = True
+            stands_in[parent[c]] |= at[c] < at[parent[c]]
+    stands_in[0] = False
+    return at, target, stands_in

@@ -36,8 +36,7 @@ def impossible_pairs(labels: Labels, photo: NDArray[np.int32]) -> int:
     int
         Pairs; noise and unknown photos make none.
     """
-    _, starts, counts = _shared(labels, photo)
-    del starts
+    _, _, counts = _shared(labels, photo)
     return int((counts * (counts - 1) // 2).sum())
 
 
@@ -56,7 +55,8 @@ def impossible_pair_rows(labels: Labels, photo: NDArray[np.int32]) -> NDArray[np
     """
     rows, starts, counts = _shared(labels, photo)
     pairs: NDArray[np.int32] = _pairs_of_groups(rows, starts, counts)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    in_order: NDArray[np.int32] = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return in_order
 
 
 def _shared(labels: Labels, photo: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -8,10 +8,25 @@ from numba import njit
 from facecluster.clustering.measure import distance
 
 # Products compared in one go against the worst entry of a list: one or two vector registers wide.
+# Divides the width of a tile.
 _CHUNK = 32
 
 # Below every product of unit rows: "no such pair".
 NO_PRODUCT = np.float32(-3.0)
+
+
+@njit(nogil=True, cache=True)
+def _admit(best, who, row, product, col):  # type: ignore[no-untyped-def]
+    """Puts `col` into the list of `row` by product; returns what falls out at the end."""
+    p = best.shape[1] - 1
+    out, out_product = who[row, p], best[row, p]
+    while p > 0 and best[row, p - 1] < product:
+        best[row, p] = best[row, p - 1]
+        who[row, p] = who[row, p - 1]
+        p -= 1
+    best[row, p] = product
+    who[row, p] = col
+    return out, out_product
 
 
 # nnan and nsz only let the maximum of a chunk be taken in vector registers: products only exclude here.
@@ -26,38 +41,23 @@ def keep_best(products, row0, col0, tile_width, best, who, bounds):  # type: ign
     last = best.shape[1] - 1
     for r in range(n_rows):
         row = row0 + r
-        for start in range(0, n_cols, tile_width):
-            stop = min(start + tile_width, n_cols)
-            tile = (col0 + start) // tile_width
-            left_out = bounds[row, tile]
-            for low in range(start, stop, _CHUNK):
-                high = min(low + _CHUNK, stop)
-                top = products[r, low]
-                for c in range(low + 1, high):
-                    top = products[r, c] if products[r, c] > top else top
-                if top <= best[row, last]:
-                    left_out = top if top > left_out else left_out
-                    continue
-                for c in range(low, high):
-                    product = products[r, c]
-                    if product <= best[row, last]:
-                        left_out = product if product > left_out else left_out
+        for low in range(0, n_cols, _CHUNK):
+            high = min(low + _CHUNK, n_cols)
+            tile = (col0 + low) // tile_width
+            top = products[r, low]
+            for c in range(low + 1, high):
+                top = max(top, products[r, c])
+            if top <= best[row, last]:
+                bounds[row, tile] = max(bounds[row, tile], top)
+                continue
+            for c in range(low, high):
+                left_out, left_out_tile = products[r, c], tile
+                if left_out > best[row, last]:
+                    out, left_out = _admit(best, who, row, products[r, c], col0 + c)
+                    if out < 0:
                         continue
-                    out, out_product = who[row, last], best[row, last]
-                    p = last
-                    while p > 0 and best[row, p - 1] < product:
-                        best[row, p] = best[row, p - 1]
-                        who[row, p] = who[row, p - 1]
-                        p -= 1
-                    best[row, p] = product
-                    who[row, p] = col0 + c
-                    if out >= 0:
-                        out_tile = out // tile_width
-                        if out_tile == tile:
-                            left_out = out_product if out_product > left_out else left_out
-                        elif out_product > bounds[row, out_tile]:
-                            bounds[row, out_tile] = out_product
-            bounds[row, tile] = left_out
+                    left_out_tile = out // tile_width
+                bounds[row, left_out_tile] = max(bounds[row, left_out_tile], left_out)
 
 
 @njit(nogil=True, cache=True)
@@ -84,13 +84,12 @@ def insert(near, apart, row, filled, key, col, d):  # type: ignore[no-untyped-de
 
 @njit(nogil=True, cache=True)
 def settle(vectors, key, margin, tile_width, low, high, best, who, bounds, near, apart):  # type: ignore[no-untyped-def]
-    """Turns the lists of rows low..high into measured, exact ones; returns how many tiles were searched again.
+    """Turns the lists of rows low..high into measured, exact ones.
 
     A list is final when no pair left out can be as near as its last entry. Where a tile's bound leaves that
     open (bursts: a product cannot tell d = 0.001 from 0.002), all its rows are measured.
     """
     k = near.shape[1]
-    searched = 0
     for row in range(low, high):
         filled = 0
         for c in range(who.shape[1]):
@@ -99,22 +98,25 @@ def settle(vectors, key, margin, tile_width, low, high, best, who, bounds, near,
                 filled = insert(near, apart, row, filled, key, col, distance(vectors, row, col))
         for tile in range(bounds.shape[1]):
             bound = np.float64(bounds[row, tile])
-            if bound < -2.0 or 2.0 - 2.0 * (bound + margin) > apart[row, k - 1] * apart[row, k - 1]:
-                continue
-            searched += 1
-            for col in range(tile * tile_width, min((tile + 1) * tile_width, len(vectors))):
-                if col != row:
-                    filled = insert(near, apart, row, filled, key, col, distance(vectors, row, col))
-        # Entries that measuring pushed out are left out from now on, and the bounds must know of them.
-        for c in range(who.shape[1]):
-            col = who[row, c]
-            if col >= 0 and best[row, c] > bounds[row, col // tile_width]:
-                listed = False
-                for x in range(k):
-                    listed |= near[row, x] == col
-                if not listed:
-                    bounds[row, col // tile_width] = best[row, c]
-    return searched
+            least_squared = 2.0 - 2.0 * (bound + margin)
+            if bound > NO_PRODUCT and least_squared <= apart[row, k - 1] * apart[row, k - 1]:
+                for col in range(tile * tile_width, min((tile + 1) * tile_width, len(vectors))):
+                    if col != row:
+                        insert(near, apart, row, k, key, col, distance(vectors, row, col))
+        _leave_out(row, tile_width, best, who, bounds, near)
+
+
+@njit(nogil=True, cache=True)
+def _leave_out(row, tile_width, best, who, bounds, near):  # type: ignore[no-untyped-def]
+    """Tells the bounds of the entries that measuring pushed out of the list."""
+    for c in range(who.shape[1]):
+        col = who[row, c]
+        if col >= 0 and best[row, c] > bounds[row, col // tile_width]:
+            is_listed = False
+            for x in range(near.shape[1]):
+                is_listed |= near[row, x] == col
+            if not is_listed:
+                bounds[row, col // tile_width] = best[row, c]
 
 
 @njit(nogil=True, cache=True)

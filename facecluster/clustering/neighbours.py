@@ -45,7 +45,7 @@ class KnnGraph:
     @property
     def k(self) -> int:
         """Neighbours in each list."""
-        return self.indices.shape[1]
+        return int(self.indices.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +239,8 @@ class _Search:
 
         with closing(runner.run(settle_rows, [range(0, m, _ROWS_TO_SETTLE)])) as results:
             for low, _ in results:
-                report(progress, 0.95 + 0.05 * low / m, "Measuring neighbours")
+                done = min(low + _ROWS_TO_SETTLE, m)
+                report(progress, 0.95 + 0.04 * done / m, "Measuring neighbours")
 
 
 def require_same_faces(neighbours: Neighbours, rows: NDArray[np.float32]) -> None:

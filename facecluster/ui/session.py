@@ -208,6 +208,18 @@ def name_now(person: PersonId, name: str, seen: str) -> None:
     act(lambda: service().rename(person, name, seen=seen), confirm=person if name.strip() else None)
 
 
+def open_person(person: PersonId) -> None:
+    """Go to a person's page at the next run, as a button's callback."""
+    st.session_state["fc_go"] = ("pages/person.py", {"id": person})
+
+
+def go() -> None:
+    """Follow `open_person`; callbacks cannot switch pages themselves."""
+    target = st.session_state.pop("fc_go", None)
+    if target is not None:
+        st.switch_page(target[0], query_params=target[1])
+
+
 def picture(face: FaceId | None, size: int = 176) -> bytes | str:
     """What `st.image` shows for a face: JPEG bytes, or an address that the browser may load."""
     s = settings()

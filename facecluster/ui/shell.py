@@ -1,0 +1,73 @@
+"""The frame around every page: navigation, where one is, the demo's notice, and the one place that catches errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from facecluster.ui import session, widgets
+
+_PAGES = Path(__file__).resolve().parent.parent.parent / "pages"
+_ICON = Path(__file__).with_name("icon.png")
+
+_SIDEBAR = 220  # pixels
+
+# Section, file, title. A person is reached from a face, so it stands in no menu.
+_MENU = {
+    "": (("people", "People"), ("map", "Map"), ("find", "Find")),
+    "Sort out": (("tune", "Tune"), ("noise", "Noise")),
+    "Record": (("history", "History"), ("status", "Status")),
+}
+
+
+def run() -> None:
+    """Draw the page that the address names."""
+    st.set_page_config(
+        page_title="facecluster", page_icon=str(_ICON), layout="wide", initial_sidebar_state=_SIDEBAR, menu_items={}
+    )
+    menu: dict[str, list[st.Page]] = {
+        section: [
+            st.Page(_PAGES / f"{name}.py", title=title, url_path=name, default=name == "people")
+            for name, title in items
+        ]
+        for section, items in _MENU.items()
+    }
+    menu[""].append(st.Page(_PAGES / "person.py", title="Person", url_path="person", visibility="hidden"))
+    st.logo(str(_ICON), size="small")
+    page = st.navigation(menu)
+    session.go()
+    with session.errors():
+        _prepare_demo()
+        _sidebar()
+        page.run()
+
+
+def _prepare_demo() -> None:
+    """Make the demo library ready on the first visit, in a worker, under a progress bar."""
+    if not session.is_demo() or session.view().snapshot.run is not None:
+        return
+    widgets.page_head("Welcome", "Making a demo library of drawn faces")
+    widgets.wait_for("demo", "Making the demo library")
+    st.stop()
+
+
+def _sidebar() -> None:
+    view = session.view()
+    with st.sidebar:
+        st.space("small")
+        with st.container(key="fc-where", gap="xsmall"):
+            if session.is_demo():
+                st.text("Demo library, drawn faces")
+            else:
+                st.text(f"Library of {session.settings().user}")
+            photos = len({photo for photo in view.faces.photo if photo})
+            st.text(widgets.faces(len(view.faces)))
+            if photos:
+                st.text(widgets.plural(photos, "photo", "photos"))
+            st.text("All saved")
+        if session.is_demo():
+            with st.container(key="fc-demo", gap="xsmall"):
+                st.text(
+                    "This is a demo. Import your own faces with  facecluster import FILE  and this page shows them."
+                )

@@ -1,0 +1,5 @@
+"""Find."""
+
+from facecluster.ui import widgets
+
+widgets.page_head("Find")

@@ -1,0 +1,5 @@
+"""History."""
+
+from facecluster.ui import widgets
+
+widgets.page_head("History")

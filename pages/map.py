@@ -1,0 +1,5 @@
+"""Map."""
+
+from facecluster.ui import widgets
+
+widgets.page_head("Map")

@@ -1,0 +1,5 @@
+"""Noise."""
+
+from facecluster.ui import widgets
+
+widgets.page_head("Noise")

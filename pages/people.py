@@ -1,0 +1,140 @@
+"""People: everybody with a face, named in place."""
+
+import streamlit as st
+
+from facecluster.ui import session, widgets
+
+SCOPE = "people"
+SORTS = {"most faces": "Most faces", "fewest faces": "Fewest faces", "name": "Name", "unnamed first": "Unnamed first"}
+
+
+def main() -> None:
+    view = session.view()
+    everybody = view.people(show_hidden=True)
+    n_faces = sum(card.n_faces for card in everybody)
+    widgets.page_head("People", f"{widgets.plural(len(everybody), 'person', 'people')}, {widgets.faces(n_faces)}")
+    if not len(view.faces):
+        widgets.empty(
+            "No faces yet",
+            "Import them with  facecluster import FILE  (.npz, .parquet, .csv or .jsonl), then reload this page.",
+            "pages/status.py",
+            "See where this library is, or open the demo",
+        )
+        return
+    if not everybody:
+        widgets.empty(
+            "Nobody found yet",
+            f"{widgets.faces(len(view.faces))} wait to be sorted into people.",
+            "pages/tune.py",
+            "Find people on Tune",
+        )
+        return
+    cards = filtered(len(everybody) - len(view.people()))
+    without_faces()
+    if not cards:
+        widgets.empty("Nobody of that name", "Clear the search, or show hidden people.")
+        return
+    on_page = widgets.paged(len(cards), "people")
+    widgets.grid(len(on_page), lambda at: tile(cards[on_page[at]]), "people")
+    widgets.action_bar(SCOPE, "person", actions)
+    same_name()
+
+
+def filtered(n_hidden: int) -> list:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        search = st.text_input(
+            "Search names", key="people-search", placeholder="Search names", label_visibility="collapsed",
+            type="search", live="200ms", width=300, bind="query-params",
+        )  # fmt: skip
+        sort = st.selectbox(
+            "Sort by", list(SORTS), format_func=SORTS.get, key="people-sort", label_visibility="collapsed", width=170,
+            persist_state="session",
+        )  # fmt: skip
+        unnamed = st.toggle("Needs a name", key="people-unnamed", persist_state="session")
+        hidden = st.toggle(f"Show {n_hidden:,} hidden", key="people-hidden") if n_hidden else False
+    cards = session.view().people(search or "", sort, hidden)
+    return [card for card in cards if not unnamed or not card.name]
+
+
+def tile(card) -> None:
+    def below() -> None:
+        key = f"name-{card.id}-{card.name}"
+        st.text_input(
+            f"Name of {widgets.called(card.name)}", card.name, key=key, placeholder="Add name",
+            label_visibility="collapsed", on_change=session.rename, args=(card.id, key, card.name),
+        )  # fmt: skip
+        confirmed = f", {card.n_confirmed:,} confirmed" if card.n_confirmed else ""
+        hidden = " · hidden" if card.is_hidden else ""
+        widgets.small(widgets.faces(card.n_faces) + confirmed + hidden, f"count-{card.id}")
+
+    label = f"{widgets.called(card.name)}, {widgets.faces(card.n_faces)}"
+    widgets.face_tile(
+        card.cover, card.id, label, scope=SCOPE, item=card.id, on_open=session.open_person, args=(card.id,), below=below
+    )
+
+
+def actions(chosen: list[str]) -> None:
+    cards = [card for card in (session.view().card_of.get(person) for person in chosen) if card is not None]
+    if len(cards) > 1:
+        into, *others = sorted(cards, key=lambda card: (not card.name, -card.n_faces, card.id))
+        total = sum(card.n_faces for card in cards)
+        st.button(
+            f"Merge into {widgets.called(into.name)} ({widgets.faces(total)})",
+            key="merge-selected", shortcut="M", on_click=done,
+            args=(lambda: session.service().merge(into.id, [other.id for other in others]),),
+        )  # fmt: skip
+    everyone_hidden = all(card.is_hidden for card in cards)
+    st.button(
+        f"Show {len(cards):,} again" if everyone_hidden else f"Hide {len(cards):,}",
+        key="hide-selected", shortcut="H", on_click=done,
+        args=(lambda: session.service().hide([card.id for card in cards], not everyone_hidden),),
+    )  # fmt: skip
+
+
+def done(do) -> None:
+    session.act(do)
+    session.clear_selection(SCOPE)
+
+
+def without_faces() -> None:
+    """Names whose faces are gone at present: shown, because a name is never lost."""
+    lost = session.view().without_faces
+    if lost:
+        with st.expander(f"Needs attention: {widgets.plural(len(lost), 'name has', 'names have')} no faces at present"):
+            for card in lost:
+                st.text(card.name)
+
+
+def same_name() -> None:
+    asked = session.recall("same_name")
+    if asked is None:
+        return
+    person, name, seen, others = asked
+    known = [card for card in (session.view().card_of.get(other) for other in others) if card is not None]
+
+    @st.dialog("There is somebody of this name already", on_dismiss=lambda: session.forget("same_name"))
+    def ask() -> None:
+        with st.container(horizontal=True):
+            for card in known[:5]:
+                st.image(session.picture(card.cover), width=96, caption=None, alt=widgets.called(card.name))
+        st.text(f"“{name}” has {widgets.faces(sum(card.n_faces for card in known))} already. Is this the same human?")
+        if known:
+            st.button(
+                f"Merge: make them one “{known[0].name}”", key="same-merge", type="primary", on_click=decide,
+                args=(lambda: session.act(lambda: session.service().merge(known[0].id, [person])),),
+            )  # fmt: skip
+        st.button(
+            f"Keep both: two people named “{name}”", key="same-both", on_click=decide,
+            args=(lambda: session.name_now(person, name, seen),),
+        )  # fmt: skip
+        st.button("Cancel: change nothing", key="same-cancel", type="tertiary", on_click=decide, args=(lambda: None,))
+
+    ask()
+
+
+def decide(do) -> None:
+    session.forget("same_name")
+    do()
+
+
+main()

@@ -1,0 +1,5 @@
+"""Person."""
+
+from facecluster.ui import widgets
+
+widgets.page_head("Person")

@@ -1,0 +1,5 @@
+"""Status."""
+
+from facecluster.ui import widgets
+
+widgets.page_head("Status")

@@ -1,0 +1,5 @@
+"""Tune."""
+
+from facecluster.ui import widgets
+
+widgets.page_head("Tune")
