@@ -114,6 +114,8 @@ def same_name() -> None:
 
     @st.dialog("There is somebody of this name already", on_dismiss=lambda: session.forget("same_name"))
     def ask() -> None:
+        if session.recall("same_name") is None:
+            st.rerun()  # answered: a dialog closes only with the whole page
         with st.container(horizontal=True):
             for card in known[:5]:
                 st.image(session.picture(card.cover), width=96, caption=None, alt=widgets.called(card.name))

@@ -48,7 +48,6 @@ def opened(data: bytes) -> Image.Image:
 )
 def test_an_https_address_of_an_allowed_host_may_be_loaded(url):
     assert may_load(url, HOSTS)
-    assert thumbnail_url(url, HOSTS) == url
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,6 @@ def test_an_https_address_of_an_allowed_host_may_be_loaded(url):
 )
 def test_any_other_address_may_not_be_loaded(url):
     assert not may_load(url, HOSTS)
-    assert thumbnail_url(url, HOSTS) == ""
 
 
 def test_with_no_host_allowed_nothing_may_be_loaded():
@@ -101,12 +99,12 @@ def test_with_no_host_allowed_nothing_may_be_loaded():
 
 def test_cloudinary_cuts_the_face_out():
     url = "https://res.cloudinary.com/demo/image/upload/v1/upload/a.jpg"
-    assert thumbnail_url(url, HOSTS) == (
+    assert thumbnail_url(url) == (
         "https://res.cloudinary.com/demo/image/upload/c_thumb,g_face,w_200,h_200/v1/upload/a.jpg"
     )
-    assert thumbnail_url("https://res.cloudinary.com/demo/fetch/a.jpg", HOSTS).endswith("/demo/fetch/a.jpg")
+    assert thumbnail_url("https://res.cloudinary.com/demo/fetch/a.jpg").endswith("/demo/fetch/a.jpg")
     other = "https://photos.example.org/upload/a.jpg"
-    assert thumbnail_url(other, HOSTS) == other
+    assert thumbnail_url(other) == other
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -128,7 +126,8 @@ def test_nothing_at_all_is_no_picture_and_no_address():
 
 @pytest.mark.parametrize("data", [b"", b"no picture", picture()[:30], picture("JPEG")[:-40], picture("WEBP")[:-20]])
 def test_broken_bytes_become_the_placeholder(data):
-    assert np.array_equal(np.asarray(opened(square(data, 40))), np.asarray(opened(square(b"", 40))))
+    shown, drawn = (np.asarray(opened(square(d, 40)), np.int16) for d in (data, b""))
+    assert np.abs(shown - drawn).mean() < 3  # drawn at another size and shrunk, so not bit for bit
 
 
 def test_bytes_changed_at_random_never_raise():

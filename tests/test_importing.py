@@ -372,8 +372,8 @@ def test_a_crop_may_be_bytes_base64_a_data_uri_or_an_address(tmp_path):
 @pytest.mark.parametrize(
     ("crop", "said"),
     [
-        (picture(size=(2001, 2000)), "4,002,000"),
-        (picture(size=(1, 1)) + b"\0" * 2_000_000, "limit is 2,000,000"),
+        (picture(size=(2001, 2000)), "2,001 x 2,000 pixels, and the limit is 4,000,000"),
+        (picture(size=(1, 1)) + b"\0" * 2_000_000, "2,000,000"),
         (b"GIF89a not a picture", "no JPEG, PNG or WebP"),
         (picture(kind="GIF"), "no JPEG, PNG or WebP"),
         (picture(kind="BMP"), "no JPEG, PNG or WebP"),

@@ -76,14 +76,15 @@ def _moves(parent, birth, size, chosen):  # type: ignore[no-untyped-def]
     early = np.zeros(n, np.int64)
     faces = np.zeros(n, np.int64)
     for c in range(1, n):
-        early[target[c]] += stands_in[c]
-        faces[target[c]] += size[c] if stands_in[c] or chosen[c] else 0
+        # A child of the root has nowhere to go.
+        if parent[c] > 0 and (stands_in[c] or chosen[c]):
+            early[target[c]] += stands_in[c]
+            faces[target[c]] += size[c]
     values = np.empty(n, np.float64)
     is_late = np.zeros(n, np.bool_)
     n_values = 0
     for c in range(1, n):
         is_same_set = early[target[c]] == 1 and faces[target[c]] == size[target[c]]
-        # A child of the root has nowhere to go.
         if parent[c] > 0 and (chosen[c] or (stands_in[c] and not is_same_set)):
             values[n_values] = at[c]
             is_late[n_values] = chosen[c]

@@ -119,7 +119,8 @@ def contradicted_pins(labels: Labels, pins: NDArray[np.int32]) -> NDArray[np.int
     is_first = np.append(True, np.diff(pairs[order, 0]) != 0)
     is_owner = np.zeros(len(pairs), np.bool_)
     is_owner[order[is_first]] = True
-    return np.sort(pins[(cluster == NOISE) | ~is_owner[at.ravel()], 0])
+    contradicted: NDArray[np.int32] = np.sort(pins[(cluster == NOISE) | ~is_owner[at.ravel()], 0])
+    return contradicted
 
 
 def contradicted_not_persons(labels: Labels, facts: RowFacts) -> NDArray[np.int32]:
@@ -141,7 +142,8 @@ def contradicted_not_persons(labels: Labels, facts: RowFacts) -> NDArray[np.int3
     pinned = labels[facts.pins[:, 0]]
     where = labels[said[:, 0]]
     owned = _key(pinned, facts.pins[:, 1])[pinned != NOISE]
-    return said[(where != NOISE) & np.isin(_key(where, said[:, 1]), owned)]
+    contradicted: NDArray[np.int32] = said[(where != NOISE) & np.isin(_key(where, said[:, 1]), owned)]
+    return contradicted
 
 
 def _key(cluster: Labels, person: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -89,6 +89,8 @@ def _refuse(row: int, length: float) -> None:
     )
 
 
+# Compiled into the kernels of other files, whose caches numba does not renew when only this file changes:
+# after a change here, delete facecluster/clustering/__pycache__.
 @njit(nogil=True, cache=True)
 def distance(vectors, i, j):  # type: ignore[no-untyped-def]
     """Euclidean distance of rows i and j: float64 differences, squares summed in one fixed order.

@@ -1,0 +1,121 @@
+"""The whole job in a real browser, on the demo library."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = pytest.mark.e2e
+
+PAGES = ["people", "map", "find", "tune", "noise", "history", "status"]
+TILE = '[class*="st-key-fc-tile-"]'
+
+
+def exported(library) -> dict:
+    """What another program sees of the demo library."""
+    command = [sys.executable, "-m", "facecluster", "export", "--json"]
+    demo = {"FACECLUSTER_LIBRARY": f"{library}-demo", "FACECLUSTER_USER": "demo"}
+    done = subprocess.run(command, env={**os.environ, **demo}, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def faces_by_name(library) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for face in exported(library)["faces"]:
+        if face["name"]:
+            found.setdefault(face["name"], set()).add(face["id"])
+    return found
+
+
+def name_person(page, at: int, name: str) -> None:
+    field = page.locator('[class*="st-key-name-"] input').nth(at)
+    field.fill(name)
+    field.press("Enter")
+    expect(page.get_by_text(f"“{name}”").first).to_be_visible()
+
+
+def test_names_stay_on_their_faces_when_people_are_found_anew(page, dashboard):
+    page.goto(dashboard.url)
+    expect(page.locator(TILE).first).to_be_visible(timeout=60_000)
+    for at, name in enumerate(["Anna", "Ben", "Zoë Müller"]):
+        name_person(page, at, name)
+    named = faces_by_name(dashboard.library)
+    assert set(named) == {"Anna", "Ben", "Zoë Müller"}
+    before = {face["id"]: face["cluster_id"] for face in exported(dashboard.library)["faces"]}
+
+    page.get_by_role("link", name="Tune").click()
+    size = page.get_by_role("slider", name=re.compile("needs at least"))
+    expect(size).to_be_visible(timeout=60_000)
+    for _ in range(4):
+        size.press("ArrowRight")
+    publish = page.get_by_role("button", name=re.compile(r"^Publish \d"))
+    expect(publish).to_be_enabled(timeout=30_000)
+    publish.click()
+    expect(page.get_by_text(re.compile("Published")).first).to_be_visible(timeout=30_000)
+
+    after = exported(dashboard.library)
+    assert faces_by_name(dashboard.library) == named
+    changed = [face for face in after["faces"] if face["cluster_id"] != before[face["id"]]]
+    assert changed, "other people did change"
+    page.get_by_role("link", name="People").click()
+    expect(page.get_by_label("Name of Anna")).to_have_value("Anna")
+
+
+def test_a_rename_can_be_undone_and_survives_a_reload(page, dashboard):
+    page.goto(dashboard.url)
+    expect(page.locator(TILE).first).to_be_visible(timeout=60_000)
+    name_person(page, 0, "Grace Hopper")
+    page.reload()
+    expect(page.get_by_label("Name of Grace Hopper")).to_have_value("Grace Hopper")
+    name_person(page, 0, "Ada")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_label("Name of Grace Hopper")).to_have_value("Grace Hopper")
+
+
+def test_a_name_that_exists_is_asked_about_before_anything_is_written(page, dashboard):
+    page.goto(dashboard.url)
+    expect(page.locator(TILE).first).to_be_visible(timeout=60_000)
+    name_person(page, 0, "Anna")
+    field = page.locator('[class*="st-key-name-"] input').nth(1)
+    field.fill("anna")
+    field.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    assert [p["name"] for p in exported(dashboard.library)["people"] if p["name"]] == ["Anna"]
+    dialog.get_by_role("button", name=re.compile("Merge")).click()
+    expect(dialog).not_to_be_visible()
+    expect(page.get_by_text("Merged").first).to_be_visible()
+    people = exported(dashboard.library)["people"]
+    assert [p["name"] for p in people if p["name"]] == ["Anna"]
+    assert people[0]["face_count"] > 81
+
+
+def test_every_page_is_reached_by_its_own_address_on_a_fresh_server(page, dashboard):
+    page.goto(f"{dashboard.url}/tune")
+    expect(page.get_by_test_id("stSidebarNavLink").first).to_contain_text("People", timeout=60_000)
+    for name in PAGES:
+        page.goto(f"{dashboard.url}/{name}")
+        title = "Welcome" if name == "welcome" else name.capitalize()
+        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=60_000)
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def test_two_windows_that_name_one_person_do_not_overwrite_each_other(browser, page, dashboard):
+    page.goto(dashboard.url)
+    expect(page.locator(TILE).first).to_be_visible(timeout=60_000)
+    second = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+    second.goto(dashboard.url)
+    expect(second.locator(TILE).first).to_be_visible()
+    name_person(page, 0, "Anna")
+    field = second.locator('[class*="st-key-name-"] input').first
+    field.fill("Bert")
+    field.press("Enter")
+    expect(second.get_by_text(re.compile("Meanwhile.*“Anna”.*“Bert”"))).to_be_visible()
+    assert set(faces_by_name(dashboard.library)) == {"Anna"}
+    second.context.close()
