@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -310,6 +311,19 @@ def work(job: Path) -> None:
     spec = jobs.read_spec(job)
     settings = load_settings(library=Path(spec["library"]), user=spec["user"])
     jobs.work(job, lambda use_case, args, tell: perform(open_service(settings), use_case, args, tell))
+
+
+@cli.command("warm-up", hidden=True)
+def warm_up() -> None:
+    """Compile what is compiled at first use: the demo is opened in a folder that is thrown away."""
+    from facecluster.config import load_settings
+    from facecluster.wiring import open_service
+
+    with tempfile.TemporaryDirectory() as folder:
+        service = open_service(load_settings(library=Path(folder)))
+        service.open_demo()
+        service.prepare(service.defaults.blur_threshold)
+        service.epsilon_changes(service.defaults)
 
 
 @contextmanager

@@ -81,19 +81,20 @@ class Hit:
 
 
 def widened(
-    vectors: NDArray[np.float32], owner: NDArray[np.int32], query: NDArray[np.float32], k: int, self_row: int | None
+    vectors: NDArray[np.float32],
+    owner: NDArray[np.int32],
+    query: NDArray[np.float32],
+    k: int,
+    leave_out: NDArray[np.int64],
 ) -> list[Hit]:
-    """The `k` nearest faces, and after them all further faces of the people among them."""
-    leave_out = np.array([self_row], np.int64) if self_row is not None else None
+    """The `k` nearest faces, and after them all further faces of the people among them; some rows left out of both."""
     rows, found = nearest_faces(vectors, query, k, leave_out)
     hits = [
         Hit(row, distance, cosine(distance), "direct", int(owner[row]))
         for row, distance in zip(rows.tolist(), found.tolist(), strict=True)
     ]
     people = np.unique(owner[rows][owner[rows] >= 0])
-    more = np.setdiff1d(np.flatnonzero(np.isin(owner, people)), rows)
-    if self_row is not None:
-        more = more[more != self_row]
+    more = np.setdiff1d(np.flatnonzero(np.isin(owner, people)), np.concatenate([rows, leave_out]))
     away = distances(vectors, more, query)
     hits += [
         Hit(int(more[i]), float(away[i]), cosine(float(away[i])), "same person", int(owner[more[i]]))

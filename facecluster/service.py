@@ -130,12 +130,14 @@ class Service:
         return self._people.runs()
 
     def find(self, face: FaceId | None = None, person: PersonId | None = None, k: int | None = None) -> list[Hit]:
-        """Nearest faces to a face or a person, widened to whole people."""
+        """Nearest faces to a face or a person (whose own are left out), widened to whole people."""
         view = self.view()
         wanted = k or self.settings.search_top_k
         if face is not None:
             row = view.row(face)
-            return search.widened(view.faces.vectors, view.state.owner, view.faces.vectors[row], wanted, row)
+            return search.widened(
+                view.faces.vectors, view.state.owner, view.faces.vectors[row], wanted, np.array([row])
+            )
         if person is None:
             raise InputError("Nothing to search by. Choose a face or a person.")
         rows = view.rows(person)
@@ -144,7 +146,7 @@ class Service:
         centre = view.faces.vectors[rows].mean(axis=0)
         length = float(np.linalg.norm(centre))
         query = np.asarray(centre / length if length > 0 else view.faces.vectors[rows[0]], np.float32)
-        return search.widened(view.faces.vectors, view.state.owner, query, wanted, None)
+        return search.widened(view.faces.vectors, view.state.owner, query, wanted, rows)
 
     # --- faces -------------------------------------------------------------------------------------------------
 

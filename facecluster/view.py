@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.clustering import cover
-from facecluster.decisions import RowState
+from facecluster.decisions import RowState, resolve
 from facecluster.errors import InputError
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
 from facecluster.search import cosine, nearest_owned
 
 Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]
+FaceOrder = Literal["certainty", "photo", "folder"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,19 @@ class PersonCard:
     n_confirmed: int
     is_hidden: bool
     cover: FaceId | None
+
+
+@dataclass(frozen=True)
+class FaceCard:
+    """A face in a grid. `strength` in [0, 1] is None where the live run did not put it there."""
+
+    id: FaceId
+    person: PersonId | None
+    is_confirmed: bool
+    strength: float | None
+    photo: str
+    folder: str
+    blur_score: float | None
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,55 @@ class View:
         """Face rows of a person, ascending."""
         self.person(person)
         return self._rows_by_person[self.number[person]]
+
+    def survivor(self, person: PersonId) -> PersonId | None:
+        """Who this person is after all merges; None where nobody of this id ever was."""
+        now = resolve(self.snapshot, person)
+        return now if now in self.number else None
+
+    def face(self, face: FaceId) -> FaceCard:
+        """One face, as the screens show it."""
+        return self._face(self.row(face))
+
+    def _face(self, row: int) -> FaceCard:
+        faces, owner, blur = self.faces, int(self.state.owner[row]), float(self.faces.blur_score[row])
+        return FaceCard(
+            faces.ids[row],
+            self.state.people[owner] if owner >= 0 else None,
+            bool(self.state.pin[row] >= 0),
+            float(self.strength[row]) if self.label[row] >= 0 else None,
+            faces.photo[row],
+            faces.folder[row],
+            None if np.isnan(blur) else blur,
+        )
+
+    def faces_of(self, person: PersonId, order: FaceOrder = "certainty") -> list[FaceCard]:
+        """A person's faces: the least certain first and the confirmed ones last, or by photo, or by folder."""
+        cards = [self._face(row) for row in self.rows(person).tolist()]
+        if order == "photo":
+            return sorted(cards, key=lambda card: (not card.photo, card.photo, card.id))
+        if order == "folder":
+            return sorted(cards, key=lambda card: (not card.folder, card.folder, card.photo, card.id))
+        return sorted(cards, key=lambda card: (card.is_confirmed, card.strength or 0.0, card.id))
+
+    def n_photos(self, person: PersonId) -> int:
+        """Photos that a person is in; faces without a known photo count for none."""
+        return len({self.faces.photo[row] for row in self.rows(person).tolist()} - {""})
+
+    def in_photo(self, face: FaceId) -> list[FaceCard]:
+        """All faces of the photo that a face is in, that face first; only itself where the photo is unknown."""
+        at = self.row(face)
+        number = self.faces.photo_number
+        rows = np.flatnonzero(number == number[at]) if number[at] >= 0 else np.array([at])
+        return [self._face(at), *(self._face(row) for row in rows.tolist() if row != at)]
+
+    @cached_property
+    def image_hosts(self) -> dict[str, int]:
+        """Hosts of the https addresses in the data, and how many faces name each; the most frequent first."""
+        found: Counter[str] = Counter()
+        for urls in zip(self.faces.url, self.faces.crop_urls, strict=True):
+            found.update({host for host in map(_host, urls) if host})
+        return dict(found.most_common())
 
     def owner(self, face: FaceId) -> PersonId | None:
         """Who owns a face."""
@@ -218,3 +283,11 @@ class View:
             )
             for distance, row, at in sorted(zip(away.tolist(), rows.tolist(), near.tolist(), strict=True))
         )
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname or "").lower() if parts.scheme == "https" else ""
+    except ValueError:  # brackets that do not close
+        return ""

@@ -37,7 +37,7 @@ def main() -> None:
     on_page = widgets.paged(len(cards), "people")
     widgets.grid(len(on_page), lambda at: tile(cards[on_page[at]]), "people")
     widgets.action_bar(SCOPE, "person", actions)
-    same_name()
+    widgets.same_name()
 
 
 def filtered(n_hidden: int) -> list:
@@ -79,7 +79,7 @@ def actions(chosen: list[str]) -> None:
         into, *others = sorted(cards, key=lambda card: (not card.name, -card.n_faces, card.id))
         total = sum(card.n_faces for card in cards)
         st.button(
-            f"Merge into {widgets.called(into.name)} ({widgets.faces(total)})",
+            widgets.escaped(f"Merge into {widgets.called(into.name)} ({widgets.faces(total)})"),
             key="merge-selected", shortcut="M", on_click=done,
             args=(lambda: session.service().merge(into.id, [other.id for other in others]),),
         )  # fmt: skip
@@ -103,40 +103,6 @@ def without_faces() -> None:
         with st.expander(f"Needs attention: {widgets.plural(len(lost), 'name has', 'names have')} no faces at present"):
             for card in lost:
                 st.text(card.name)
-
-
-def same_name() -> None:
-    asked = session.recall("same_name")
-    if asked is None:
-        return
-    person, name, seen, others = asked
-    known = [card for card in (session.view().card_of.get(other) for other in others) if card is not None]
-
-    @st.dialog("There is somebody of this name already", on_dismiss=lambda: session.forget("same_name"))
-    def ask() -> None:
-        if session.recall("same_name") is None:
-            st.rerun()  # answered: a dialog closes only with the whole page
-        with st.container(horizontal=True):
-            for card in known[:5]:
-                st.image(session.picture(card.cover), width=96, caption=None, alt=widgets.called(card.name))
-        st.text(f"“{name}” has {widgets.faces(sum(card.n_faces for card in known))} already. Is this the same human?")
-        if known:
-            st.button(
-                f"Merge: make them one “{known[0].name}”", key="same-merge", type="primary", on_click=decide,
-                args=(lambda: session.act(lambda: session.service().merge(known[0].id, [person])),),
-            )  # fmt: skip
-        st.button(
-            f"Keep both: two people named “{name}”", key="same-both", on_click=decide,
-            args=(lambda: session.name_now(person, name, seen),),
-        )  # fmt: skip
-        st.button("Cancel: change nothing", key="same-cancel", type="tertiary", on_click=decide, args=(lambda: None,))
-
-    ask()
-
-
-def decide(do) -> None:
-    session.forget("same_name")
-    do()
 
 
 main()

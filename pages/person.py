@@ -1,5 +1,201 @@
-"""Person."""
+"""Person: one human's faces, the doubtful ones first, and everything that can be put right about them."""
 
-from facecluster.ui import widgets
+import streamlit as st
 
-widgets.page_head("Person")
+from facecluster.ui import session, widgets
+
+ORDERS = {"certainty": "Least certain first", "photo": "By photo", "folder": "By folder"}
+
+
+def main() -> None:
+    asked = st.query_params.get("id", "")
+    view = session.view()
+    card = view.card_of.get(asked)
+    if card is None:
+        nobody(asked)
+        return
+    widgets.page_head(draw=lambda: head(card))
+    widgets.same_name()
+    with st.container(horizontal=True, vertical_alignment="center", key="fc-tools"):
+        order = st.segmented_control(
+            "Order of the faces", list(ORDERS), format_func=ORDERS.get, default="certainty", required=True,
+            key="person-order", label_visibility="collapsed", persist_state="session",
+        )  # fmt: skip
+        st.space("stretch")
+        about_everything(card)
+    if not card.n_faces:
+        widgets.empty(
+            "No faces at present",
+            "The name is kept. Move faces here from another person, or look where they went.",
+            "pages/history.py",
+            "See what was changed",
+        )
+        return
+    faces = view.faces_of(card.id, order or "certainty")
+    on_page = widgets.paged(len(faces), f"faces-{card.id}-{order}")
+    draw_faces(card, [faces[at] for at in on_page], order or "certainty")
+    widgets.action_bar(scope(card), "face", lambda chosen: about_selected(card, chosen))
+    face = session.open_photo_of()
+    if face is not None:
+        widgets.photo_dialog(face, lambda: about_one(card, face))
+
+
+def nobody(asked) -> None:
+    into = session.view().survivor(asked)
+    widgets.page_head("Person")
+    if not asked:
+        text, label = "Choose somebody on the People page to see all their faces.", "Choose a person"
+    elif into is not None and into != asked:
+        name = widgets.called(session.view().person(into).name)
+        widgets.empty("Now one with somebody else", f"This person was merged into {name}. Nothing was lost.")
+        st.page_link("pages/person.py", label=widgets.escaped(f"Go to {name}"), query_params={"id": into})
+        text = label = ""
+    else:
+        text = "There is nobody with this address in this library: it may be from another one, or out of date."
+        label = "See everybody"
+    if label:
+        widgets.empty("Nobody chosen" if not asked else "Nobody here", text, "pages/people.py", label)
+
+
+def head(card) -> None:
+    n_photos = session.view().n_photos(card.id)
+    with st.container(horizontal=True, key="fc-who", vertical_alignment="center"):
+        st.image(session.picture(card.cover), width=92, alt=f"Cover of {widgets.called(card.name)}")
+        with st.container(gap=None):
+            key = f"name-{card.id}-{card.name}"
+            st.text_input(
+                f"Name of {widgets.called(card.name)}", card.name, key=key, placeholder="Add name",
+                label_visibility="collapsed", on_change=session.rename, args=(card.id, key, card.name),
+            )  # fmt: skip
+            photos = f" in {widgets.plural(n_photos, 'photo', 'photos')}" if n_photos else ""
+            hidden = ", hidden on People" if card.is_hidden else ""
+            confirmed = f", {card.n_confirmed:,} confirmed" if card.n_confirmed else ", none confirmed"
+            widgets.small(widgets.faces(card.n_faces) + photos + confirmed + hidden, "who")
+
+
+def about_everything(card) -> None:
+    service = session.service()
+    if card.n_confirmed < card.n_faces:
+        st.button(
+            f"Confirm all {widgets.faces(card.n_faces)}", key="confirm-all", type="primary", on_click=session.act,
+            args=(lambda: service.confirm(card.id),), help="Pins these faces: no later clustering moves them.",
+        )  # fmt: skip
+    with widgets.opened("Merge with…", "merge-with") as is_open:
+        if is_open:
+            merge_with(card)
+    if card.n_faces:
+        st.page_link("pages/find.py", label="Find similar", query_params={"person": card.id}, width="content")
+    st.button(
+        "Show on People again" if card.is_hidden else "Hide", key="hide", on_click=session.act,
+        args=(lambda: service.hide([card.id], not card.is_hidden),),
+        help=None if card.is_hidden else "Leaves this person out of the People page; nothing is deleted.",
+    )  # fmt: skip
+    if session.view().person(card.id).cover is not None:
+        st.button(
+            "Choose the cover for me", key="cover-auto", on_click=session.act,
+            args=(lambda: service.set_cover(card.id, None),),
+        )  # fmt: skip
+
+
+def merge_with(card) -> None:
+    other = widgets.choose_person("Who is the same human?", "merge-other", but=[card.id])
+    if other is None:
+        return
+    into, gone = sorted((card, other), key=lambda one: (not one.name, one.id != card.id, -one.n_faces))
+    if card.name and other.name and card.name != other.name:
+        st.text(f"The name “{gone.name}” goes. Undo brings it back.")
+    name, total = widgets.called(into.name), widgets.faces(card.n_faces + other.n_faces)
+    st.button(
+        widgets.escaped(f"Make them one: {name}, {total}"), key="merge-now", type="primary", on_click=merge,
+        args=(into.id, gone.id),
+    )  # fmt: skip
+
+
+def merge(into, gone) -> None:
+    session.act(lambda: session.service().merge(into, [gone]))
+    if session.is_done():
+        session.close("merge-with")
+        session.open_person(into)
+
+
+def draw_faces(card, faces, order) -> None:
+    if order != "folder":
+        widgets.grid(len(faces), lambda at: tile(card, faces[at], order), f"faces-{order}", "medium")
+        return
+    for number, folder in enumerate(dict.fromkeys(face.folder for face in faces)):
+        inside = [face for face in faces if face.folder == folder]
+        with st.container(horizontal=True, key=f"fc-section-{number}", vertical_alignment="bottom"):
+            st.text(folder or "Folder unknown", width="content")
+            st.text(widgets.faces(len(inside)), width="content")
+        widgets.grid(len(inside), lambda at, some=inside: tile(card, some[at], order), f"folder-{number}", "medium")
+
+
+def tile(card, face, order) -> None:
+    sure = widgets.certainty(face.is_confirmed, face.strength)
+
+    def below() -> None:
+        widgets.small(face.photo or "Photo unknown" if order == "photo" else sure, face.id)
+
+    widgets.face_tile(
+        face.id, face.id, f"Face of {widgets.called(card.name)}, {sure}", scope=scope(card), item=face.id,
+        on_open=session.open_photo, args=(face.id,), below=below,
+    )  # fmt: skip
+
+
+def about_selected(card, chosen: list[str]) -> None:
+    service, n = session.service(), len(chosen)
+    st.button(f"Confirm {n:,}", key="confirm", on_click=done, args=(card, lambda: service.confirm(card.id, chosen)))
+    st.button(
+        widgets.escaped(f"Not {card.name or 'this person'}: {n:,}"), key="reject", shortcut="N", on_click=done,
+        args=(card, lambda: service.reject(chosen, card.id)),
+    )  # fmt: skip
+    with widgets.opened(f"Move {n:,} to…", "move-to") as is_open:
+        if is_open:
+            to = widgets.choose_person("Whose faces are they?", "move-other", but=[card.id])
+            if to is not None:
+                st.button(
+                    widgets.escaped(f"Move {widgets.faces(n)} to {widgets.called(to.name)}"), key="move-now",
+                    type="primary", on_click=done, args=(card, lambda: service.move(chosen, to.id)),
+                )  # fmt: skip
+    st.button(
+        f"New person from {n:,}", key="new-person", shortcut="P", on_click=done,
+        args=(card, lambda: service.new_person(chosen)),
+    )  # fmt: skip
+    if n == 1:
+        st.button(
+            "Use as cover", key="cover", on_click=done,
+            args=(card, lambda: service.set_cover(card.id, chosen[0])),
+        )  # fmt: skip
+
+
+def about_one(card, face) -> None:
+    service = session.service()
+    if session.view().owner(face) != card.id:
+        return
+    if not session.view().face(face).is_confirmed:
+        st.button(
+            "Confirm this face", key="one-confirm", on_click=done,
+            args=(card, lambda: service.confirm(card.id, [face])),
+        )  # fmt: skip
+    st.button(
+        widgets.escaped(f"Not {card.name or 'this person'}"), key="one-reject", on_click=done,
+        args=(card, lambda: service.reject([face], card.id)),
+    )  # fmt: skip
+    st.button(
+        "Use as cover", key="one-cover", on_click=done, args=(card, lambda: service.set_cover(card.id, face))
+    )  # fmt: skip
+
+
+def done(card, do) -> None:
+    session.close("move-to")
+    session.close_photo()
+    session.act(do)
+    if session.is_done():
+        session.clear_selection(scope(card))
+
+
+def scope(card) -> str:
+    return f"faces-{card.id}"
+
+
+main()

@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
 import streamlit as st
 
+from facecluster import images
 from facecluster.config import Settings, load_settings
 from facecluster.errors import FaceClusterError
 from facecluster.images import may_load, square, thumbnail_url
@@ -30,6 +34,16 @@ class News:
     confirm: PersonId | None = None  # a person just named, whose faces could be confirmed as well
 
 
+@dataclass(frozen=True)
+class SameName:
+    """A name that was typed for `person` (who was called `seen`), and the others who have it already."""
+
+    person: PersonId
+    name: str
+    seen: str
+    others: tuple[PersonId, ...]
+
+
 @st.cache_resource(show_spinner=False)
 def _open(_settings: Settings, key: str) -> tuple[Service, Jobs]:
     """One Service for all sessions of a user; `key` stands for the settings."""
@@ -47,6 +61,12 @@ def service() -> Service:
     """The library that is shown."""
     s = settings()
     return _open(s, repr(s))[0]
+
+
+def own_service() -> Service:
+    """The user's own library, also while the demo is shown."""
+    own = load_settings()
+    return _open(own, repr(own))[0]
 
 
 def jobs() -> Jobs:
@@ -105,6 +125,11 @@ def act(do: Callable[[], object], text: str = "", confirm: PersonId | None = Non
     record = next(iter(service().history(1)), None)
     if record is not None and record.revision > before:
         st.session_state["fc_news"] = News(text or record.title, record.revision, confirm)
+
+
+def is_done() -> bool:
+    """Whether the last `act` could do it."""
+    return "fc_problem" not in st.session_state
 
 
 def undo(revision: int) -> None:
@@ -170,6 +195,11 @@ def checkbox_key(scope: str, item: str, of_generation: int) -> str:
     return f"pick-{scope}-{of_generation}-{item}"
 
 
+def close(popover: str) -> None:
+    """Close a popover, as a callback of what stands in it."""
+    st.session_state[popover] = False
+
+
 # --- values that a page's callbacks leave for its next run ---------------------------------------------------------
 
 
@@ -198,7 +228,7 @@ def rename(person: PersonId, key: str, seen: str) -> None:
     name = typed(key)
     others = service().view().named(name.strip(), but=person) if name.strip() else []
     if others:
-        remember("same_name", (person, name, seen, [other.id for other in others]))
+        remember("same_name", SameName(person, name, seen, tuple(other.id for other in others)))
         return
     name_now(person, name, seen)
 
@@ -206,6 +236,33 @@ def rename(person: PersonId, key: str, seen: str) -> None:
 def name_now(person: PersonId, name: str, seen: str) -> None:
     """Name a person; what somebody else named meanwhile is shown with what was typed."""
     act(lambda: service().rename(person, name, seen=seen), confirm=person if name.strip() else None)
+
+
+def same_name() -> SameName | None:
+    """The name to ask about."""
+    found = recall("same_name")
+    return found if isinstance(found, SameName) else None
+
+
+def forget_same_name() -> None:
+    """Leave the person as it was."""
+    forget("same_name")
+
+
+def merge_same_name(into: PersonId) -> None:
+    """Make the two people of one name one."""
+    asked = same_name()
+    forget("same_name")
+    if asked is not None:
+        act(lambda: service().merge(into, [asked.person]))
+
+
+def keep_same_name() -> None:
+    """Let two people have one name."""
+    asked = same_name()
+    forget("same_name")
+    if asked is not None:
+        name_now(asked.person, asked.name, asked.seen)
 
 
 def open_person(person: PersonId) -> None:
@@ -232,6 +289,58 @@ def picture(face: FaceId | None, size: int = 176) -> bytes | str:
         if url and may_load(url, s.image_hosts):
             return thumbnail_url(url)
     return _square(crop, size)
+
+
+# The photo that is open stands in the address, so that a link shows it and another page does not.
+
+
+def open_photo(face: FaceId) -> None:
+    """Show the photo of a face, as a button's callback."""
+    st.query_params["photo"] = face
+
+
+def close_photo() -> None:
+    """Close it."""
+    st.query_params.pop("photo", None)
+
+
+def open_photo_of() -> FaceId | None:
+    """The face whose photo is open; None where it is none of this library."""
+    face = FaceId(st.query_params.get("photo", ""))
+    return face if face in view().faces.row else None
+
+
+def photo_url(face: FaceId) -> str:
+    """Address of the photo of a face where the browser may load it, "" otherwise."""
+    url = view().faces.url[view().row(face)]
+    return url if url and may_load(url, settings().image_hosts) else ""
+
+
+def box(face: FaceId) -> tuple[float, float, float, float] | None:
+    """Left, top, right and bottom of a face in its photo, in pixels."""
+    left, top, right, bottom = view().faces.boxes[view().row(face)].tolist()
+    known = bool(np.isfinite([left, top, right, bottom]).all())
+    return (left, top, right, bottom) if known else None
+
+
+def photo_sketch(face: FaceId) -> bytes | None:
+    """A photo put together from its faces; None where it is not known where this face is."""
+    if box(face) is None:
+        return None
+    found = []
+    for card in view().in_photo(face):
+        place = box(card.id)
+        if place is not None:
+            found.append(images.FaceInPhoto(place, service().crop(card.id), card.id == face))
+    return images.photo_sketch(found)
+
+
+def time_zone() -> tzinfo | None:
+    """Where the reader is; None (this machine's) where the browser does not say."""
+    try:
+        return ZoneInfo(st.context.timezone) if st.context.timezone else None
+    except (ZoneInfoNotFoundError, ValueError):
+        return None
 
 
 @st.cache_data(show_spinner=False, max_entries=20_000)

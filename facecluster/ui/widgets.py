@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from importlib.resources import files
 from typing import Literal
 
@@ -10,7 +13,7 @@ import streamlit as st
 
 from facecluster.model import FaceId, PersonId
 from facecluster.ui import session
-from facecluster.view import PersonCard
+from facecluster.view import FaceCard, PersonCard
 
 PAGE = 60
 
@@ -55,14 +58,38 @@ def called(name: str) -> str:
     return name or "Unnamed"
 
 
-def page_head(title: str, line: str = "") -> None:
-    """Title and one grey line; whatever a callback could not do, and what was just done, stand below."""
+def escaped(text: str) -> str:
+    """Data as part of a widget's label, which Streamlit reads as markdown."""
+    return re.sub(r"([\\`*_\[\]#!|~<>:$&^={}])", r"\\\1", text)
+
+
+def when(at: str) -> str:
+    """A moment (ISO 8601) in the reader's own time, and how long ago it was: "14 July 2026, 18:05 · 3 minutes ago"."""
+    moment = datetime.fromisoformat(at)
+    local = moment.astimezone(session.time_zone())
+    minutes = int((datetime.now(moment.tzinfo) - moment).total_seconds() // 60)
+    if minutes < 1:
+        age = "just now"
+    elif minutes < 60:
+        age = f"{plural(minutes, 'minute', 'minutes')} ago"
+    elif minutes < 48 * 60:
+        age = f"{plural(minutes // 60, 'hour', 'hours')} ago"
+    else:
+        age = f"{plural(minutes // 1440, 'day', 'days')} ago"
+    return f"{local.day} {local:%B %Y, %H:%M} · {age}"
+
+
+def page_head(title: str = "", line: str = "", draw: Callable[[], None] | None = None) -> None:
+    """Title and one grey line, or what `draw` puts there; what was just done, or could not be, stands below."""
     with st.container(key="fc-style"):
         _style(key="fc-style-sheet")
-    with st.container(horizontal=True, key="fc-head", vertical_alignment="bottom"):
-        st.title(title, anchor=False, width="content")
-        if line:
-            st.text(line, width="content")
+    if draw is not None:
+        draw()
+    else:
+        with st.container(horizontal=True, key="fc-head", vertical_alignment="bottom"):
+            st.title(escaped(title), anchor=False, width="content")
+            if line:
+                st.text(line, width="content")
     text = session.pending_problem()
     if text:
         session.problem(text)
@@ -114,11 +141,11 @@ def face_tile(
     with st.container(key=f"fc-tile-{key}"):
         st.image(session.picture(face), width="stretch", alt=label)
         if on_open is not None:
-            st.button(label, key=f"fc-open-{key}", on_click=on_open, args=args)
+            st.button(escaped(label), key=f"fc-open-{key}", on_click=on_open, args=args)
         if scope is not None:
             turn = session.generation(scope)
             st.checkbox(
-                f"Select {label}",
+                escaped(f"Select {label}"),
                 value=item in session.selected(scope),
                 key=session.checkbox_key(scope, item, turn),
                 label_visibility="collapsed",
@@ -166,6 +193,14 @@ def noun_plural(noun: str) -> str:
     return {"face": "faces", "person": "people"}[noun]
 
 
+@contextmanager
+def opened(label: str, key: str) -> Iterator[bool]:
+    """A popover; draw into it only while it is open, because a list of thousands of people is not free."""
+    popover = st.popover(label, key=key, on_change="rerun")
+    with popover:
+        yield bool(popover.open)
+
+
 def choose_person(label: str, key: str, but: Sequence[PersonId] = (), named_first: bool = True) -> PersonCard | None:
     """A box in which a person is found by typing."""
     cards = [card for card in session.view().people(show_hidden=True) if card.id not in but]
@@ -204,3 +239,139 @@ def wait_for(use_case: str, title: str, **args: object) -> None:
         st.button("Start again", key=f"again-{job}", on_click=session.jobs().forget, args=(job,))
 
     watch()
+
+
+def facts(rows: Sequence[tuple[str, str]], key: str) -> None:
+    """What is so, in two columns: what it is, and its value, both shown as they are."""
+    with st.container(key=f"fc-facts-{key}"):
+        for name, value in rows:
+            st.text(name)
+            st.text(value)
+
+
+# The photo from its own host with the box of one face over it. Only the browser knows how large the photo is, and only
+# a component can keep this page's address from the host.
+_photo = st.components.v2.component(
+    "facecluster_photo",
+    html="<figure><img><span></span></figure><p></p>",
+    css="""
+figure { position: relative; margin: 0; }
+img { display: block; width: 100%; border-radius: 12px; }
+span { position: absolute; display: none; border: 3px solid var(--st-link-color); border-radius: 4px; }
+p { margin: 0; color: var(--st-gray-text-color); font: 14px var(--st-font); }
+""",
+    js="""
+export default function ({ parentElement, data }) {
+  const img = parentElement.querySelector("img"), box = parentElement.querySelector("span");
+  const said = parentElement.querySelector("p");
+  img.referrerPolicy = "no-referrer";
+  img.alt = data.label;
+  img.onerror = () => { img.hidden = true; box.style.display = "none"; said.textContent = data.missing; };
+  img.onload = () => {
+    if (!data.box) return;
+    const [left, top, right, bottom] = data.box, w = img.naturalWidth / 100, h = img.naturalHeight / 100;
+    box.style.cssText = `display: block; left: ${left / w}%; top: ${top / h}%; ` +
+      `width: ${(right - left) / w}%; height: ${(bottom - top) / h}%`;
+  };
+  if (img.src !== data.url) { img.hidden = false; said.textContent = ""; img.src = data.url; }
+}
+""",
+)
+
+
+def photo(face: FaceId) -> None:
+    """The photo a face is in, with its box: itself, or a sketch of its faces, or these faces side by side."""
+    url, box = session.photo_url(face), session.box(face)
+    if url:
+        missing = "The photo could not be loaded from its host. Its faces:"
+        _photo(key="fc-photo", data={"url": url, "box": box, "label": "The photo", "missing": missing})
+        return
+    sketch = session.photo_sketch(face)
+    if sketch is not None:
+        st.image(sketch, width="stretch", alt="Where the faces are in the photo")
+        small("Put together from the faces: the photo itself is not in this library.", "sketch")
+
+
+def photo_dialog(face: FaceId, actions: Callable[[], None] | None = None) -> None:
+    """The photo a face is in, what is known about both, who else is there, and what can be done about the face."""
+    view = session.view()
+    card, *others = view.in_photo(face)
+    owner = view.card_of.get(card.person) if card.person is not None else None
+
+    @st.dialog("The photo of this face", width="medium", on_dismiss=session.close_photo)
+    def show() -> None:
+        if session.open_photo_of() != face:
+            st.rerun()  # done with: a dialog closes only with the whole page
+        photo(face)
+        with st.container(horizontal=True, key="fc-face"):
+            st.image(session.picture(face), width=112, alt=called(owner.name) if owner else "The face")
+            facts(
+                [
+                    ("Person", called(owner.name) if owner else "nobody"),
+                    ("Photo", card.photo or "unknown"),
+                    ("Folder", card.folder or "unknown"),
+                    (
+                        "Blur score",
+                        "unknown" if card.blur_score is None else f"{card.blur_score:,.0f}, higher is sharper",
+                    ),
+                    ("Certainty", certainty(card.is_confirmed, card.strength)),
+                ],
+                "face",
+            )
+        with st.container(horizontal=True):
+            if actions is not None:
+                actions()
+            st.page_link("pages/find.py", label="Find similar faces", query_params={"face": face})
+        if others:
+            st.text(f"Also in this photo: {plural(len(others), 'face', 'faces')}")
+            grid(min(len(others), 12), lambda at: _in_photo(others[at]), "in-photo", "medium")
+            if len(others) > 12:
+                st.text(f"and {len(others) - 12:,} more")
+
+    show()
+
+
+def _in_photo(card: FaceCard) -> None:
+    owner = session.view().card_of.get(card.person) if card.person is not None else None
+    name = called(owner.name) if owner else "Nobody"
+    face_tile(card.id, f"also-{card.id}", name)
+    if owner is not None:
+        st.page_link("pages/person.py", label=escaped(name), query_params={"id": owner.id})
+    else:
+        small(name, f"also-{card.id}")
+
+
+def certainty(is_confirmed: bool, strength: float | None) -> str:
+    """How sure it is that a face is whose it is said to be: confirmed, or its strength from 0 to 1."""
+    if is_confirmed:
+        return "confirmed"
+    return "kept from before" if strength is None else f"strength {strength:.2f}"
+
+
+def same_name() -> None:
+    """Ask what to do about a name that somebody has already, as `session.rename` left it."""
+    asked = session.same_name()
+    if asked is None:
+        return
+    known = [card for card in map(session.view().card_of.get, asked.others) if card is not None]
+
+    @st.dialog("There is somebody of this name already", on_dismiss=session.forget_same_name)
+    def ask() -> None:
+        if session.same_name() is None:
+            st.rerun()  # answered: a dialog closes only with the whole page
+        with st.container(horizontal=True):
+            for card in known[:5]:
+                st.image(session.picture(card.cover), width=96, alt=called(card.name))
+        st.text(f"“{asked.name}” has {faces(sum(card.n_faces for card in known))} already. Is this the same human?")
+        if known:
+            st.button(
+                escaped(f"Merge: make them one “{known[0].name}”"), key="same-merge", type="primary",
+                on_click=session.merge_same_name, args=(known[0].id,),
+            )  # fmt: skip
+        st.button(
+            escaped(f"Keep both: two people named “{asked.name}”"), key="same-both",
+            on_click=session.keep_same_name,
+        )  # fmt: skip
+        st.button("Cancel: change nothing", key="same-cancel", type="tertiary", on_click=session.forget_same_name)
+
+    ask()
