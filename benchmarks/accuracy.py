@@ -20,7 +20,7 @@ def main() -> None:
         vectors, truth = file["vectors"], file["labels"]
     print(f"{len(vectors):,} faces of {len(np.unique(truth)):,} people")
     print(
-        f"{'min_samples':>12} {'min size':>9}   {'B-cubed P':>9} {'R':>6} {'F':>6}   {'pairwise P':>10} {'R':>6} {'F':>6}"
+        f"{'min_samples':>12} {'min size':>8}   {'B-cubed P':>9} {'R':>6} {'F':>6}   {'pairs P':>9} {'R':>6} {'F':>6}"
     )
     neighbours = find_neighbours(vectors)
     for min_samples in (3, 2):
@@ -31,7 +31,7 @@ def main() -> None:
             numbers = "   ".join(
                 " ".join(f"{x:>{w}.3f}" for x, w in zip(s, (9, 6, 6), strict=True)) for s in (b_cubed, pairwise)
             )
-            print(f"{min_samples:>12} {least:>9}   {numbers}")
+            print(f"{min_samples:>12} {least:>8}   {numbers}")
 
 
 def units(labels: np.ndarray, least: int) -> np.ndarray:

@@ -10,9 +10,11 @@ import platform
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
+ROOT = Path(__file__).resolve().parent.parent
 EXTRACTIONS = 60
 
 
@@ -39,8 +41,8 @@ def main() -> None:
 
 
 def _in_own_process(side: str, n: int) -> dict:
-    command = [sys.executable, __file__, "--side", side, "--sizes", str(n)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, "-m", "benchmarks.engine", "--side", side, "--sizes", str(n)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout)
 
 
 def _vectors(n: int) -> np.ndarray:

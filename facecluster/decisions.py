@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -41,6 +41,8 @@ from facecluster.model import (
     Run,
 )
 
+# `live_labels` of a face that came after the live run.
+UNSEEN = -3
 # Kept although their category is "format": names in Persian and Hindi, and family emoji, need the joiners.
 _JOINERS = "\u200c\u200d"
 
@@ -116,13 +118,17 @@ def person_id(first_face: FaceId, taken: Iterable[str]) -> PersonId:
         salt += 1
 
 
-def resolve(snapshot: PeopleSnapshot, person: PersonId) -> PersonId:
+def resolve(said: PeopleSnapshot | Draft, person: PersonId) -> PersonId:
     """Who this person is now, after all merges."""
     seen = set()
-    while (into := snapshot.facts.get(("merged_into", person, ""))) is not None and person not in seen:
+    while (into := _into(said, person)) is not None and person not in seen:
         seen.add(person)
         person = PersonId(into)
     return person
+
+
+def _into(said: PeopleSnapshot | Draft, person: PersonId) -> str | None:
+    return said.get("merged_into", person) if isinstance(said, Draft) else said.facts.get(("merged_into", person, ""))
 
 
 def rename(draft: Draft, person: PersonId, name: str) -> None:
@@ -152,9 +158,14 @@ def reject(draft: Draft, faces: Sequence[FaceId], person: PersonId) -> None:
     """Say that these faces are not this person."""
     for face in faces:
         draft.set("not_person", face, "1", person)
-        pinned = draft.get("pin", face)
-        if pinned is not None and resolve(draft.snapshot, PersonId(pinned)) == person:
+        if _pinned_to(draft, face) == person:
             draft.set("pin", face, None)
+
+
+def _pinned_to(draft: Draft, face: FaceId) -> PersonId | None:
+    """Whose a face was said to be, after all merges."""
+    pinned = draft.get("pin", face)
+    return None if pinned is None else resolve(draft, PersonId(pinned))
 
 
 def mark(draft: Draft, faces: Sequence[FaceId], value: Mark | None) -> None:
@@ -177,10 +188,12 @@ def merge(draft: Draft, into: PersonId, other: PersonId, anchors: Sequence[FaceI
         draft.set("name", into, name)
     draft.set("merged_into", other, into)
     confirm(draft, into, anchors)
-    both = {into, other}
     for kind, face, obj in list(draft.snapshot.facts):
-        if kind == "not_person" and obj in both and draft.get("pin", face) in both:
+        if kind == "not_person" and resolve(draft, PersonId(obj)) == into and _pinned_to(draft, FaceId(face)) == into:
             draft.set("not_person", face, None, obj)
+        elif kind == "link" and draft.get("link", face, obj) == "different":
+            if _pinned_to(draft, FaceId(face)) == into == _pinned_to(draft, FaceId(obj)):
+                draft.set("link", face, None, obj)
 
 
 def link(draft: Draft, a: FaceId, b: FaceId, value: Link) -> None:
@@ -189,13 +202,26 @@ def link(draft: Draft, a: FaceId, b: FaceId, value: Link) -> None:
     draft.set("link", first, value, second)
 
 
+def tell_apart(draft: Draft, a: PersonId, face_of_a: FaceId, b: PersonId, face_of_b: FaceId) -> None:
+    """Say that two people are not one.
+
+    The two faces are pinned: a link between faces that clustering may take away would be forgotten with them.
+    """
+    link(draft, face_of_a, face_of_b, "different")
+    confirm(draft, a, [face_of_a])
+    confirm(draft, b, [face_of_b])
+
+
 def undo(snapshot: PeopleSnapshot, record: ChangeRecord) -> Draft:
     """Draft that takes one change set back, also when it is not the last.
+
+    Somebody of whom it speaks again, and who went away since (nothing was said of them any more), comes back.
 
     Raises
     ------
     StaleWriteError
-        If something it said was said anew since, or if it would take away a person about whom more was said.
+        If something it said was said anew since, if it would take away a person about whom more was said, or if two
+        people would come to be merged into each other.
     """
     draft = Draft(snapshot)
     for decision in record.decisions:
@@ -210,18 +236,39 @@ def undo(snapshot: PeopleSnapshot, record: ChangeRecord) -> Draft:
     gone = {d.subject for d in record.decisions if d.kind == "person" and d.before is None}
     if gone:
         _check_nothing_else_said(draft, gone, record)
+    for decision in record.decisions:
+        if decision.before is not None:
+            _check_no_circle(draft, decision, record)
+            for person in _people_in(decision.kind, decision.subject, decision.object, decision.before):
+                if person not in gone and draft.get("person", person) is None:
+                    draft.set("person", person, "1")
     return draft
+
+
+def _check_no_circle(draft: Draft, decision: Decision, record: ChangeRecord) -> None:
+    if decision.kind == "merged_into" and draft.get("merged_into", resolve(draft, PersonId(decision.subject))):
+        raise StaleWriteError(
+            f"“{record.title}” cannot be taken back: since then the two were merged the other way round, and they would "
+            "be merged into each other. Nothing was changed. Take back the later merging first."
+        )
+
+
+def _people_in(kind: Kind, subject: str, obj: str, value: str) -> set[str]:
+    """The people of whom a fact speaks."""
+    if kind in ("name", "hidden", "cover"):
+        return {subject}
+    if kind == "merged_into":
+        return {subject, value}
+    if kind == "pin":
+        return {value}
+    return {obj} if kind == "not_person" else set()
 
 
 def _check_nothing_else_said(draft: Draft, gone: set[str], record: ChangeRecord) -> None:
     for key, value in draft.snapshot.facts.items():
-        kind, subject, obj = key
-        about = {subject} if kind in ("name", "hidden", "cover", "merged_into") else {obj} if obj else set()
-        if kind in ("pin", "merged_into"):
-            about = about | {value}
-        if about & gone and draft.get(*key) is not None:
+        if _people_in(*key, value) & gone and draft.get(*key) is not None:
             raise StaleWriteError(
-                f"“{record.title}” cannot be taken back: since then {_in_words(kind)} was set for a person whom it "
+                f"“{record.title}” cannot be taken back: since then {_in_words(key[0])} was set for a person whom it "
                 "added. Nothing was changed. Take that back first."
             )
 
@@ -243,7 +290,7 @@ def owners(snapshot: PeopleSnapshot, faces: Sequence[FaceId]) -> list[PersonId |
     given = dict(zip(run.faces, run.owner, strict=True)) if run else {}
     now = {person: resolve(snapshot, person) for person in {*snapshot.people, *filter(None, given.values())}}
     rejected = {(s, now.get(PersonId(o), o)) for kind, s, o in facts if kind == "not_person"}
-    pins = {s: now.get(PersonId(v), PersonId(v)) for (kind, s, _), v in facts.items() if kind == "pin"}
+    pins = {s: now[PersonId(v)] for (kind, s, _), v in facts.items() if kind == "pin" and v in now}
     marked = {s for kind, s, _ in facts if kind == "mark"}
     found: list[PersonId | None] = []
     for face in faces:
@@ -256,22 +303,24 @@ def owners(snapshot: PeopleSnapshot, faces: Sequence[FaceId]) -> list[PersonId |
     return found
 
 
-def different_people(
-    snapshot: PeopleSnapshot, owner: Mapping[FaceId, PersonId | None]
-) -> set[tuple[PersonId, PersonId]]:
-    """Pairs of people (ascending) of whom the curator said, directly or by a face, that they are not one."""
-    found: set[tuple[PersonId, PersonId]] = set()
-
-    def add(a: PersonId | None, b: PersonId | None) -> None:
-        if a is not None and b is not None and a != b:
-            found.add((a, b) if a < b else (b, a))
-
-    for (kind, subject, obj), value in snapshot.facts.items():
-        if kind == "link" and value == "different":
-            add(owner.get(FaceId(subject)), owner.get(FaceId(obj)))
-        elif kind == "not_person" and (kind_pin := snapshot.facts.get(("pin", subject, ""))) is not None:
-            add(resolve(snapshot, PersonId(kind_pin)), resolve(snapshot, PersonId(obj)))
+def live_labels(snapshot: PeopleSnapshot, faces: FaceSet) -> NDArray[np.int32]:
+    """Shape (n_faces,): cluster of the live run, NOISE, BLURRED; UNSEEN for faces that came after it."""
+    found = np.full(len(faces), UNSEEN, np.int32)
+    if snapshot.run is not None:
+        at = np.array([faces.row.get(face, -1) for face in snapshot.run.faces], np.int64)
+        found[at[at >= 0]] = snapshot.run.label[at >= 0]
     return found
+
+
+def _told_apart(snapshot: PeopleSnapshot, number: Mapping[PersonId, int]) -> frozenset[tuple[int, int]]:
+    """Pairs of people who are not one, since a face of the first is not the second."""
+    found = set()
+    for kind, face, obj in snapshot.facts:
+        if kind == "not_person" and (pinned := snapshot.facts.get(("pin", face, ""))) is not None:
+            a, b = (number.get(resolve(snapshot, PersonId(p)), -1) for p in (pinned, obj))
+            if a >= 0 and b >= 0 and a != b:
+                found.add((min(a, b), max(a, b)))
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -292,10 +341,10 @@ class RowState:
         Shape (m, 2): face rows.
     is_named, is_protected : NDArray[np.bool_]
         Shape (n_people,): has a name; has a name, a fact or an open question, so nothing moves without asking.
-    apart : frozenset[tuple[int, int]]
-        Person numbers (ascending) known to be different people.
+    told_apart : frozenset[tuple[int, int]]
+        Person numbers (ascending) of people who are different, whoever owns which face; see `apart`.
     questions : tuple[Question, ...]
-        "Are these two one person?" of the live run, still open.
+        Those of the live run that are still open.
     """
 
     people: tuple[PersonId, ...]
@@ -307,8 +356,17 @@ class RowState:
     different: NDArray[np.int32]
     is_named: NDArray[np.bool_]
     is_protected: NDArray[np.bool_]
-    apart: frozenset[tuple[int, int]]
+    told_apart: frozenset[tuple[int, int]]
     questions: tuple[Question, ...]
+
+    def apart(self, owner: NDArray[np.int32]) -> set[tuple[int, int]]:
+        """Pairs of people (ascending) of whom the curator said, directly or by a face, that they are not one.
+
+        `owner`, shape (n_faces,), says whose the faces are of which it was said.
+        """
+        pairs = np.sort(owner[self.different], axis=1)
+        pairs = pairs[(pairs[:, 0] >= 0) & (pairs[:, 0] != pairs[:, 1])]
+        return {(a, b) for a, b in pairs.tolist()} | self.told_apart
 
     def row_facts(self, photo: NDArray[np.int32], rows: NDArray[np.int64]) -> RowFacts:
         """The facts as clustering takes them, for the clustered `rows` only and counted within them."""
@@ -333,26 +391,18 @@ def _within(pairs: NDArray[np.int32], place: NDArray[np.int64], columns: int) ->
 
 def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
     """Turn ids into row numbers; facts about faces that are gone are kept in the log and left out here."""
-    owned = owners(snapshot, faces.ids)
     people = tuple(p.id for p in snapshot.people.values() if p.merged_into is None)
     number = {person: i for i, person in enumerate(people)}
-    by_face = dict(zip(faces.ids, owned, strict=True))
-    apart = frozenset(
-        (number[a], number[b]) for a, b in different_people(snapshot, by_face) if a in number and b in number
-    )
-    present = {person for person in owned if person is not None}
-    questions = tuple(q for q in _moved_on(snapshot) if _is_open(q, number, apart, present))
-    asked = {p for q in questions for p in (q.person, q.other)}
-    spoken_of = asked | {p for key, value in snapshot.facts.items() for p in _spoken_of(snapshot, by_face, key, value)}
+    owner = np.array([number[p] if p is not None else -1 for p in owners(snapshot, faces.ids)], np.int32)
     pin = np.full(len(faces), -1, np.int32)
     for at, value in _facts_of(snapshot, faces, "pin"):
         pin[at] = number.get(resolve(snapshot, PersonId(value)), -1)
     masked = np.zeros(len(faces), np.bool_)
     masked[[at for at, _ in _facts_of(snapshot, faces, "mark")]] = True
     pin[masked] = -1
-    return RowState(
+    state = RowState(
         people=people,
-        owner=np.array([number[p] if p is not None else -1 for p in owned], np.int32),
+        owner=owner,
         pin=pin,
         is_masked=masked,
         not_person=_pairs(
@@ -363,26 +413,15 @@ def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
         same=_links(snapshot, faces, "same"),
         different=_links(snapshot, faces, "different"),
         is_named=np.array([("name", p, "") in snapshot.facts for p in people], np.bool_),
-        is_protected=np.array([p in spoken_of for p in people], np.bool_),
-        apart=apart,
-        questions=questions,
+        is_protected=np.zeros(len(people), np.bool_),
+        told_apart=_told_apart(snapshot, number),
+        questions=(),
     )
-
-
-def _spoken_of(
-    snapshot: PeopleSnapshot, owner: Mapping[FaceId, PersonId | None], key: tuple[Kind, str, str], value: str
-) -> Iterable[PersonId | None]:
-    """Whom a fact is about: these people do not follow clusters without asking."""
-    kind, subject, obj = key
-    if kind in ("name", "hidden", "cover", "merged_into"):
-        yield resolve(snapshot, PersonId(subject))
-    elif kind == "pin":
-        yield resolve(snapshot, PersonId(value))
-    elif kind == "not_person":
-        yield resolve(snapshot, PersonId(obj))
-    elif kind == "link":
-        yield owner.get(FaceId(subject))
-        yield owner.get(FaceId(obj))
+    questions = _open_questions(snapshot, state, live_labels(snapshot, faces))
+    spoken_of = {p for q in questions for p in (q.person, q.other) if p is not None}
+    for key, value in snapshot.facts.items():
+        spoken_of |= {resolve(snapshot, PersonId(p)) for p in _people_in(*key, value)}
+    return replace(state, is_protected=np.array([p in spoken_of for p in people], np.bool_), questions=questions)
 
 
 def _facts_of(snapshot: PeopleSnapshot, faces: FaceSet, kind: Kind) -> Iterable[tuple[int, str]]:
@@ -401,20 +440,29 @@ def _links(snapshot: PeopleSnapshot, faces: FaceSet, wanted: Link) -> NDArray[np
     )
 
 
-def _moved_on(snapshot: PeopleSnapshot) -> Iterable[Question]:
-    """Questions of the live run about who the people are by now."""
-    for q in snapshot.run.questions if snapshot.run else ():
-        if q.kind == "same" and q.other is not None:
-            yield Question("same", resolve(snapshot, q.person), resolve(snapshot, q.other), q.n_faces)
-
-
-def _is_open(
-    q: Question, number: Mapping[PersonId, int], apart: frozenset[tuple[int, int]], present: set[PersonId]
-) -> bool:
-    if q.other is None or q.person == q.other or not {q.person, q.other} <= present:
-        return False
-    pair = sorted((number[q.person], number[q.other]))
-    return (pair[0], pair[1]) not in apart
+def _open_questions(
+    snapshot: PeopleSnapshot, state: RowState, live_label: NDArray[np.int32]
+) -> tuple[Question, ...]:
+    """Questions of the live run that nobody answered, about who the people are by now; each one once."""
+    number = {person: i for i, person in enumerate(state.people)}
+    apart = state.apart(state.owner)
+    present = {state.people[p] for p in np.unique(state.owner[state.owner >= 0])}
+    # What clustering does not hold together: a face pinned since is settled, and so is one that was taken away.
+    loose = (live_label < 0) & (live_label != UNSEEN) & (state.pin < 0) & (state.owner >= 0)
+    has_loose = {state.people[p] for p in np.unique(state.owner[loose])}
+    found: dict[str, Question] = {}
+    for asked in snapshot.run.questions if snapshot.run else ():
+        person = resolve(snapshot, asked.person)
+        other = None if asked.other is None else resolve(snapshot, asked.other)
+        if other is None:
+            is_open = person in has_loose
+        else:
+            pair = sorted((number.get(person, -1), number.get(other, -1)))
+            is_open = person != other and {person, other} <= present and (pair[0], pair[1]) not in apart
+        if is_open:
+            question = Question(asked.kind, person, other, asked.n_faces)
+            found.setdefault(question.id, question)
+    return tuple(found.values())
 
 
 def _pairs(values: Iterable[tuple[int, int]]) -> NDArray[np.int32]:

@@ -140,13 +140,8 @@ class Service:
             )
         if person is None:
             raise InputError("Nothing to search by. Choose a face or a person.")
-        rows = view.rows(person)
-        if not len(rows):
-            raise InputError("This person has no faces at present, so there is nothing to search by. Choose another.")
-        centre = view.faces.vectors[rows].mean(axis=0)
-        length = float(np.linalg.norm(centre))
-        query = np.asarray(centre / length if length > 0 else view.faces.vectors[rows[0]], np.float32)
-        return search.widened(view.faces.vectors, view.state.owner, query, wanted, rows)
+        centre = view.centre(person)
+        return search.widened(view.faces.vectors, view.state.owner, centre, wanted, view.rows(person))
 
     # --- faces -------------------------------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.clustering import cover
-from facecluster.decisions import RowState, resolve
+from facecluster.decisions import UNSEEN, RowState, live_labels, resolve
 from facecluster.errors import InputError
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
-from facecluster.search import cosine, nearest_owned
+from facecluster.search import cosine, distances, nearest_owned
 
 Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]
 FaceOrder = Literal["certainty", "photo", "folder"]
@@ -154,6 +154,27 @@ class View:
             found.update({host for host in map(_host, urls) if host})
         return dict(found.most_common())
 
+    def centre(self, person: PersonId) -> NDArray[np.float32]:
+        """The middle of a person's faces, length 1.
+
+        Raises
+        ------
+        InputError
+            If the person has none.
+        """
+        rows = self.rows(person)
+        if not len(rows):
+            raise InputError("This person has no faces at present, so there is nothing to search by. Choose another.")
+        middle = self.faces.vectors[rows].mean(axis=0)
+        length = float(np.linalg.norm(middle))
+        return np.asarray(middle / length if length > 0 else self.faces.vectors[rows[0]], np.float32)
+
+    def spread(self, person: PersonId) -> tuple[float, float]:
+        """Distance (and cosine) from the centre within which nine of ten of a person's faces lie."""
+        away = distances(self.faces.vectors, self.rows(person), self.centre(person))
+        reach = float(np.quantile(away, 0.9))
+        return reach, cosine(reach)
+
     def owner(self, face: FaceId) -> PersonId | None:
         """Who owns a face."""
         at = int(self.state.owner[self.row(face)])
@@ -228,13 +249,8 @@ class View:
 
     @cached_property
     def label(self) -> NDArray[np.int32]:
-        """Shape (n_faces,): cluster of the live run, NOISE, BLURRED; -3 for faces that came after it."""
-        found = np.full(len(self.faces), -3, np.int32)
-        run = self.snapshot.run
-        if run is not None:
-            at = np.array([self.faces.row.get(face, -1) for face in run.faces], np.int64)
-            found[at[at >= 0]] = run.label[at >= 0]
-        return found
+        """Shape (n_faces,): cluster of the live run, NOISE, BLURRED; UNSEEN for faces that came after it."""
+        return live_labels(self.snapshot, self.faces)
 
     @cached_property
     def strength(self) -> NDArray[np.float32]:
@@ -268,7 +284,7 @@ class View:
     @cached_property
     def n_new(self) -> int:
         """Faces that came after the live run."""
-        return int((self.label == -3).sum())
+        return int((self.label == UNSEEN).sum())
 
     def _with_nearest(self, rows: NDArray[np.int64]) -> tuple[LooseFace, ...]:
         near, away = nearest_owned(self.faces.vectors, rows, self.state.owner)

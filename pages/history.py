@@ -1,5 +1,82 @@
-"""History."""
+"""History: every change with who made it and when, and every published run; both can be taken back."""
 
-from facecluster.ui import widgets
+import streamlit as st
 
-widgets.page_head("History")
+from facecluster.ui import session, widgets
+
+MORE = 50
+
+
+def main() -> None:
+    view = session.view()
+    total = view.snapshot.revision
+    widgets.page_head("History", f"{widgets.plural(total, 'change', 'changes')}, nothing is ever deleted")
+    if not total:
+        widgets.empty(
+            "Nothing has happened yet",
+            "Each name, move and published run is written here, and each can be taken back.",
+            "pages/tune.py" if len(view.faces) else "pages/status.py",
+            "Find people on Tune" if len(view.faces) else "See where this library is, or open the demo",
+        )
+        return
+    changes, runs = st.tabs(["Changes", "Published runs"])
+    with changes:
+        all_changes(total)
+    with runs:
+        all_runs()
+
+
+def all_changes(total) -> None:
+    n_shown = session.n_shown("changes", MORE)
+    taken_back = set()
+    for record in session.service().history(n_shown):  # newest first: what takes back stands before what it takes back
+        is_gone = record.revision in taken_back
+        if record.undoes is not None and not is_gone:
+            taken_back.add(record.undoes)
+        change(record, is_gone)
+    if total > n_shown:
+        n_more = min(MORE, total - n_shown)
+        st.button(
+            f"Show {n_more:,} older of {total - n_shown:,}", key="older", on_click=session.show_more,
+            args=("changes", n_shown + n_more),
+        )  # fmt: skip
+
+
+def change(record, is_gone) -> None:
+    with st.container(horizontal=True, key=f"fc-row-{record.revision}", vertical_alignment="center"):
+        with st.container(gap=None):
+            st.text(record.title)
+            widgets.small(f"{widgets.when(record.at)} · {record.author}", f"change-{record.revision}")
+        if is_gone:
+            widgets.small("taken back", f"gone-{record.revision}")
+        else:
+            st.button(
+                "Undo", key=f"undo-{record.revision}", on_click=session.undo, args=(record.revision,),
+                help="Takes this one change back; what came after it stays.",
+            )  # fmt: skip
+
+
+def all_runs() -> None:
+    found = session.service().runs()
+    live = session.view().snapshot.run
+    if not found:
+        widgets.empty("Nothing published yet", "People are found and published on Tune.", "pages/tune.py", "Go to Tune")
+        return
+    for run in found:
+        with st.container(horizontal=True, key=f"fc-row-{run.id}", vertical_alignment="center"):
+            with st.container(gap="xsmall"):
+                people = widgets.plural(run.n_people, "person", "people")
+                st.text(f"{people} in {widgets.faces(run.n_faces)}, {widgets.faces(run.n_noise)} nobody's")
+                widgets.small(widgets.in_words(run.params), f"params-{run.id}")
+                widgets.small(f"{widgets.when(run.at)} · {run.author} · {run.id}", f"run-{run.id}")
+            if live is not None and run.id == live.id:
+                st.badge("Live", color="blue")
+            else:
+                st.button(
+                    "Go back to this run", key=f"restore-{run.id}", on_click=session.act,
+                    args=(lambda run_id=run.id: session.service().restore(run_id),),
+                    help="Shows these people again. Names, and whatever you said about faces, stay as they are.",
+                )  # fmt: skip
+
+
+main()

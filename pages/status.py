@@ -1,5 +1,146 @@
-"""Status."""
+"""Status: where this library is, what is in it, what it is set to, and what waits."""
 
-from facecluster.ui import widgets
+import streamlit as st
 
-widgets.page_head("Status")
+from facecluster import wiring
+from facecluster.ui import session, widgets
+
+ASIDE = "aside"
+ASIDE_WORDS = {"ignored": "ignored", "not_a_face": "not a face"}
+
+
+def main() -> None:
+    known = wiring.status_of(session.service())
+    widgets.page_head("Status", "Demo library" if session.is_demo() else f"Library of {known['user']}")
+    other_libraries()
+    nobody_here()
+    waiting(known["waiting_for_rebuild"])
+    hosts()
+    set_aside()
+    in_it(known)
+
+
+def other_libraries() -> None:
+    if session.is_demo():
+        n_own = len(session.own_service().view().faces)
+        st.text(
+            "You are looking at the demo: drawn faces, for trying things out. Your own library is untouched by it and "
+            f"has {widgets.faces(n_own)}."
+        )
+        st.button("Open your own library", key="open-own", on_click=session.show_library, args=("own",))
+    else:
+        if not len(session.view().faces):
+            st.text(
+                "This library is empty. Import faces with  facecluster import FILE  and reload, or look around first:"
+            )
+        st.button("Open the demo library", key="open-demo", on_click=session.show_library, args=("demo",))
+
+
+def nobody_here() -> None:
+    own = session.own_service()
+    others = {} if len(own.view().faces) else wiring.other_users(own.settings)
+    if not others:
+        return
+    n_faces = sum(others.values())
+    with st.container(key="fc-warn-user"):
+        st.text(
+            f"The user {own.user} has no faces, but this library holds {widgets.faces(n_faces)} of "
+            f"{widgets.plural(len(others), 'other user', 'other users')}. To see them, set one of these and restart:"
+        )
+    for user in sorted(others, key=lambda one: -others[one])[:20]:
+        st.text(f"{user}: {widgets.faces(others[user])}")
+        st.code(f"FACECLUSTER_USER={widgets.quoted(user)}", language=None)
+
+
+def waiting(n: int) -> None:
+    if not n:
+        session.forget("rebuild")
+        return
+    st.subheader("Waiting for a rebuild", anchor=False)
+    are = "face was" if n == 1 else "faces were"
+    st.text(
+        f"{n:,} {are} set aside since the likenesses were last computed. Nobody sees them any more; the next rebuild "
+        "leaves them out of the computation as well. People stay as they are until you publish on Tune."
+    )
+    if session.recall("rebuild"):
+        widgets.wait_for("prepare", f"Rebuilding without {widgets.faces(n)}", **session.rebuilding())
+        st.button("Not now", key="rebuild-off", type="tertiary", on_click=session.forget, args=("rebuild",))
+    else:
+        st.button(
+            f"Rebuild without {widgets.faces(n)}", key="rebuild", on_click=session.remember, args=("rebuild", True)
+        )
+
+
+def hosts() -> None:
+    allowed = session.settings().image_hosts
+    seen = {host: n for host, n in session.view().image_hosts.items() if host not in allowed}
+    if not seen:
+        return
+    st.subheader("Photos that are not shown", anchor=False)
+    st.text(
+        "Faces here name photos on these hosts, and your browser may not load from them yet. To allow it, add the line "
+        "to the environment (or, with quotes, to .streamlit/secrets.toml) and restart."
+    )
+    widgets.facts([(host, widgets.faces(n)) for host, n in list(seen.items())[:20]], "hosts")
+    st.code(f"FACECLUSTER_IMAGE_HOSTS={','.join([*allowed, *seen])}", language=None, wrap_lines=True)
+
+
+def set_aside() -> None:
+    faces = session.view().set_aside
+    if not faces:
+        return
+    st.subheader(f"Set aside: {widgets.faces(len(faces))}", anchor=False)
+    on_page = widgets.paged(len(faces), ASIDE)
+    widgets.grid(len(on_page), lambda at: aside(*faces[on_page[at]]), ASIDE, "medium")
+    widgets.action_bar(ASIDE, "face", take_back)
+
+
+def aside(face, why) -> None:
+    widgets.face_tile(
+        face, f"aside-{face}", f"Set aside: {ASIDE_WORDS[why]}", scope=ASIDE, item=face,
+        below=lambda: widgets.small(ASIDE_WORDS[why], f"aside-{face}"),
+    )  # fmt: skip
+
+
+def take_back(chosen: list[str]) -> None:
+    st.button(
+        f"Take back {widgets.faces(len(chosen))}", key="take-back", on_click=taken_back, args=(chosen,),
+        help="They count as faces again, and the next clustering sorts them.",
+    )  # fmt: skip
+
+
+def taken_back(chosen) -> None:
+    session.act(lambda: session.service().mark(chosen, None))
+    if session.is_done():
+        session.clear_selection(ASIDE)
+
+
+def in_it(known) -> None:
+    st.subheader("What is in it", anchor=False)
+    n_new = known["new_since_last_run"]
+    widgets.facts(
+        [
+            ("Faces", f"{known['faces']:,} in {known['photos']:,} photos"),
+            ("People", f"{known['people']:,}, {known['named']:,} named"),
+            ("Nobody's", widgets.faces(known["in_nobody"])),
+            ("Too blurred", widgets.faces(known["too_blurred"])),
+            ("Set aside", widgets.faces(known["set_aside"])),
+            ("Not sorted yet", widgets.faces(n_new) if n_new else "none"),
+            ("Live run", known["live_run"]),
+            ("Changes", f"{known['changes']:,}"),
+        ],
+        "counts",
+    )
+    st.subheader("Where it is", anchor=False)
+    widgets.facts(
+        [("Store", known["store"]), ("Folder", known["library"]), ("User", known["user"])],
+        "where",
+    )
+    st.subheader("Settings in force", anchor=False)
+    st.text("From the environment, then .streamlit/secrets.toml, then the defaults. Secrets are never shown.")
+    widgets.facts(session.settings_in_force(), "settings")
+    st.subheader("Versions", anchor=False)
+    widgets.facts([tuple(one.split(" ", 1)) for one in known["versions"].split(", ")], "versions")
+
+
+main()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -67,6 +67,16 @@ def own_service() -> Service:
     """The user's own library, also while the demo is shown."""
     own = load_settings()
     return _open(own, repr(own))[0]
+
+
+def settings_in_force() -> list[tuple[str, str]]:
+    """Environment name and value of each setting; secrets stay masked."""
+    s = settings()
+
+    def shown(value: object) -> str:
+        return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+    return [(str(field.alias), shown(getattr(s, name)) or "not set") for name, field in type(s).model_fields.items()]
 
 
 def jobs() -> Jobs:
@@ -223,6 +233,24 @@ def forget(name: str) -> None:
     st.session_state.pop(f"fc_note_{name}", None)
 
 
+def n_shown(name: str, at_first: int) -> int:
+    """How long a list is shown."""
+    found = recall(f"shown_{name}")
+    return found if isinstance(found, int) else at_first
+
+
+def show_more(name: str, n: int) -> None:
+    """Show a list this long, as a button's callback."""
+    remember(f"shown_{name}", n)
+
+
+def rebuilding() -> dict[str, object]:
+    """Arguments of the work that leaves set-aside faces out of the saved hierarchies."""
+    run, defaults = view().snapshot.run, service().defaults
+    params = {**asdict(defaults), **(run.params if run is not None else {})}
+    return {"blur_threshold": params["blur_threshold"], "min_samples": [params["min_samples"]], "rebuild": True}
+
+
 def rename(person: PersonId, key: str, seen: str) -> None:
     """Name a person from a text field, as its callback; a name that exists is asked about first."""
     name = typed(key)
@@ -289,6 +317,57 @@ def picture(face: FaceId | None, size: int = 176) -> bytes | str:
         if url and may_load(url, s.image_hosts):
             return thumbnail_url(url)
     return _square(crop, size)
+
+
+# --- what Find is asked for stands in the address too --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """A face of an answer, and why it is there."""
+
+    face: FaceId
+    person: PersonId | None
+    distance: float
+    cosine: float
+    is_direct: bool
+
+
+def search_by(face: str = "", person: str = "") -> None:
+    """Search by a face or by a person, as a callback."""
+    st.query_params.clear()
+    st.query_params.update({"face": face} if face else {"person": person})
+
+
+def query() -> tuple[FaceId | None, PersonId | None, str]:
+    """The face or the person that is searched by, if there is such a one here, and what the address asks for."""
+    face, person = st.query_params.get("face", ""), st.query_params.get("person", "")
+    v = view()
+    known = v.card_of.get(PersonId(person))
+    return (
+        FaceId(face) if face in v.faces.row else None,
+        known.id if known is not None and known.n_faces and not face else None,
+        face or person,
+    )
+
+
+def found(face: FaceId | None, person: PersonId | None) -> list[Found]:
+    """The answer, person by person, those with the nearest face first; faces that are nobody's count as one more."""
+    v = view()
+    hits = [
+        Found(
+            v.faces.ids[hit.row],
+            v.state.people[hit.person] if hit.person >= 0 else None,
+            hit.distance,
+            hit.cosine,
+            hit.why == "direct",
+        )
+        for hit in service().find(face, person)
+    ]
+    rank: dict[PersonId | None, int] = {}
+    for hit in hits:
+        rank.setdefault(hit.person, len(rank))
+    return sorted(hits, key=lambda hit: (rank[hit.person], not hit.is_direct, hit.distance))
 
 
 # The photo that is open stands in the address, so that a link shows it and another page does not.

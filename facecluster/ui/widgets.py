@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.resources import files
@@ -12,21 +13,28 @@ from typing import Literal
 import streamlit as st
 
 from facecluster.model import FaceId, PersonId
+from facecluster.search import cosine
 from facecluster.ui import session
 from facecluster.view import FaceCard, PersonCard
 
 PAGE = 60
 
 _CSS = files("facecluster.ui").joinpath("style.css").read_text("utf-8")
-# isolate_styles=False: the sheet is for Streamlit's own widgets. The script says which mode is on, for the few values
-# that the theme has no name for.
+# isolate_styles=False: the sheet is for Streamlit's own widgets. The script hands it the theme, and says which mode is on
+# for the few values that the theme has no name for.
 _style = st.components.v2.component(
     "facecluster_style",
     css=_CSS,
     js="""
 export default function (component) {
   const root = document.documentElement;
-  const paper = getComputedStyle(component.parentElement).getPropertyValue("--st-background-color").trim();
+  const theme = getComputedStyle(component.parentElement);
+  // Components have the theme as variables, the page around them has not.
+  for (const name of ["background", "secondary-background", "text", "border", "link", "primary"]) {
+    const variable = `--st-${name}-color`;
+    root.style.setProperty(variable, theme.getPropertyValue(variable));
+  }
+  const paper = theme.getPropertyValue("--st-background-color").trim();
   const probe = document.createElement("canvas").getContext("2d");
   probe.fillStyle = paper || "#fff";
   const value = parseInt(probe.fillStyle.slice(1), 16);
@@ -100,7 +108,8 @@ def _news() -> None:
     said = session.news()
     if said is None:
         return
-    with st.container(horizontal=True, key="fc-news", vertical_alignment="center"):
+    # At the foot of the page: nothing above it jumps when it comes and goes.
+    with st.bottom, st.container(horizontal=True, key="fc-news", vertical_alignment="center"):
         st.text(said.text, width="stretch")
         if said.confirm is not None:
             card = session.view().card_of.get(said.confirm)
@@ -201,7 +210,9 @@ def opened(label: str, key: str) -> Iterator[bool]:
         yield bool(popover.open)
 
 
-def choose_person(label: str, key: str, but: Sequence[PersonId] = (), named_first: bool = True) -> PersonCard | None:
+def choose_person(
+    label: str, key: str, but: Sequence[PersonId] = (), named_first: bool = True, placeholder: str = "Type a name"
+) -> PersonCard | None:
     """A box in which a person is found by typing."""
     cards = [card for card in session.view().people(show_hidden=True) if card.id not in but]
     if named_first:
@@ -213,7 +224,7 @@ def choose_person(label: str, key: str, but: Sequence[PersonId] = (), named_firs
         index=None,
         key=key,
         format_func=lambda p: f"{called(by_id[p].name)} · {faces(by_id[p].n_faces)}",
-        placeholder="Type a name",
+        placeholder=placeholder,
     )
     return by_id.get(chosen) if chosen is not None else None
 
@@ -346,6 +357,26 @@ def certainty(is_confirmed: bool, strength: float | None) -> str:
     if is_confirmed:
         return "confirmed"
     return "kept from before" if strength is None else f"strength {strength:.2f}"
+
+
+def in_words(params: Mapping[str, object]) -> str:
+    """Parameters of a run as a sentence's worth of words; an epsilon with its cosine."""
+    epsilon = params.get("epsilon")
+    said = [
+        f"at least {params.get('min_cluster_size', '?')} faces a person",
+        f"min_samples {params.get('min_samples', '?')}",
+        f"epsilon {epsilon:.2f} (cosine {cosine(epsilon):.2f})" if isinstance(epsilon, int | float) else "",
+        f"method {params.get('method', '?')}",
+        f"blur score from {params.get('blur_threshold', '?')}",
+        "" if params.get("refine", True) else "HDBSCAN alone",
+        "hdbscan package" if params.get("engine") == "hdbscan" else "",
+    ]
+    return ", ".join(word for word in said if word)
+
+
+def quoted(text: str) -> str:
+    """A value as a shell or a settings file takes it."""
+    return text if re.fullmatch(r"[\w@.+:/-]+", text) else shlex.quote(text)
 
 
 def same_name() -> None:

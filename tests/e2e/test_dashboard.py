@@ -33,8 +33,13 @@ def faces_by_name(library) -> dict[str, set[str]]:
     return found
 
 
+def name_field(page, at: int):
+    """The name under the at-th face; fields appear one by one, so the at-th field need not be it."""
+    return page.locator(TILE).nth(at).locator('[class*="st-key-name-"] input')
+
+
 def name_person(page, at: int, name: str) -> None:
-    field = page.locator('[class*="st-key-name-"] input').nth(at)
+    field = name_field(page, at)
     field.fill(name)
     field.press("Enter")
     expect(page.get_by_text(f"“{name}”").first).to_be_visible()
@@ -82,7 +87,7 @@ def test_a_name_that_exists_is_asked_about_before_anything_is_written(page, dash
     page.goto(dashboard.url)
     expect(page.locator(TILE).first).to_be_visible(timeout=60_000)
     name_person(page, 0, "Anna")
-    field = page.locator('[class*="st-key-name-"] input').nth(1)
+    field = name_field(page, 1)
     field.fill("anna")
     field.press("Enter")
     dialog = page.get_by_role("dialog")
@@ -113,7 +118,7 @@ def test_two_windows_that_name_one_person_do_not_overwrite_each_other(browser, p
     second.goto(dashboard.url)
     expect(second.locator(TILE).first).to_be_visible()
     name_person(page, 0, "Anna")
-    field = second.locator('[class*="st-key-name-"] input').first
+    field = name_field(second, 0)
     field.fill("Bert")
     field.press("Enter")
     expect(second.get_by_text(re.compile("Meanwhile.*“Anna”.*“Bert”"))).to_be_visible()

@@ -1,0 +1,441 @@
+"""A plan in plain words: one story a person, the sentence beside Publish, and the gauges."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecluster.clustering import gauges
+from facecluster.model import BLURRED, PersonId, Question
+from facecluster.reconcile import CRUMB, Plan, PlanLine
+from facecluster.ui.widgets import faces, plural
+from facecluster.view import View
+
+Rows = NDArray[np.int32]
+Kind = Literal["split", "merged", "gone", "new", "grown", "shrunk"]
+KINDS: dict[Kind, str] = {
+    "split": "Split", "merged": "Merged", "gone": "Gone", "new": "New", "grown": "Grown", "shrunk": "Shrunk",
+}  # fmt: skip
+_NONE = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True)
+class Story:
+    """What would happen to a person, or to several of whom the same is to be told.
+
+    Attributes
+    ----------
+    key : str
+        Different for each story of a plan.
+    n_people : int
+        Whom it is about.
+    cover : int
+        Face row to show, -1 for none.
+    strips : tuple[Rows, ...]
+        Face rows in groups, the most telling first: who stays, who comes, who leaves.
+    alarm : str
+        Why to look twice; "" mostly.
+    """
+
+    kind: Kind
+    key: str
+    title: str
+    detail: str
+    is_named: bool
+    cover: int = -1
+    strips: tuple[Rows, ...] = ()
+    n_people: int = 1
+    n_faces: int = 0
+    alarm: str = ""
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """One number with the line under it."""
+
+    title: str
+    value: str
+    line: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What gauges compare: one state of the library, live or planned."""
+
+    people: int
+    not_sure: int
+    share: float
+    impossible_pairs: int
+    largest: int
+
+
+@dataclass
+class _Book:
+    """Lookups that all stories of one plan share."""
+
+    plan: Plan
+    view: View
+    number: dict[PersonId, int] = field(default_factory=dict)
+    line: dict[PersonId, PlanLine] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.number = {person: i for i, person in enumerate(self.plan.people)}
+        self.line = {line.person: line for line in self.plan.lines}
+
+    def name(self, person: PersonId) -> str:
+        found = self.line.get(person)
+        return found.name if found is not None else ""
+
+    def least_certain(self, rows: Rows) -> Rows:
+        return rows[np.argsort(self.plan.run.strength[rows], kind="stable")]
+
+    def stays(self, line: PlanLine) -> Rows:
+        n = self.number[line.person]
+        return np.flatnonzero((self.plan.before == n) & (self.plan.after == n)).astype(np.int32)
+
+    def cover(self, line: PlanLine) -> int:
+        card = self.view.card_of.get(line.person)
+        if card is not None and card.cover is not None:
+            return self.view.row(card.cover)
+        rows = line.gained if len(line.gained) else line.lost
+        return int(rows[np.argmax(self.plan.run.strength[rows])]) if len(rows) else -1
+
+
+def stories(plan: Plan, view: View) -> list[Story]:
+    """Everybody to whom something would happen: named people first, then by kind, then the most changed."""
+    book = _Book(plan, view)
+    taken: dict[PersonId, list[PlanLine]] = defaultdict(list)
+    for line in plan.lines:
+        if line.kind == "merged":
+            taken[line.others[0][0]].append(line)
+    told: list[Story] = []
+    for line in plan.lines:
+        if len(line.gained) + len(line.lost) == 0:
+            continue
+        absorbed = taken.get(line.person, [])
+        if line.kind == "split":
+            told.append(_split(book, line))
+        if absorbed:
+            told.append(_took_in(book, line, absorbed))
+        if line.kind in ("grown", "kept") and not absorbed:
+            told.append(_grown_or_shrunk(book, line))
+        elif line.kind == "new" and not absorbed:
+            told.append(_new(book, line))
+        elif line.kind == "vanishing" or (line.kind == "merged" and line.name):
+            told.append(_gone(book, line))
+    order = list(KINDS)
+    return sorted(told, key=lambda story: (not story.is_named, order.index(story.kind), -story.n_faces))
+
+
+def gathered(told: Sequence[Story]) -> list[Story]:
+    """The same with little things told together: new people in one line, and unnamed people who change by one face."""
+    new = [story for story in told if story.kind == "new"]
+    by_one = {
+        kind: [s for s in told if s.kind == kind and not s.is_named and s.n_faces == 1] for kind in ("grown", "shrunk")
+    }
+    together = [group for group in (new, *by_one.values()) if len(group) > 2]
+    folded = {story.key for group in together for story in group}
+    found = [story for story in told if story.key not in folded]
+    for group in together:
+        n, total = len(group), sum(story.n_faces for story in group)
+        if group is new:
+            title, detail = f"{n:,} new people", faces(total)
+            strips = tuple(story.strips[0][:2] for story in group[:4])
+            at = next((i for i, s in enumerate(found) if not s.is_named and s.kind in ("grown", "shrunk")), len(found))
+        else:
+            word = "grow by" if group[0].kind == "grown" else "lose"
+            title, detail = f"{n:,} unnamed people {word} one face each", ""
+            strips = (np.concatenate([story.strips[0] for story in group]),)
+            at = len(found)
+        kind = group[0].kind
+        found.insert(at, Story(kind, f"all-{kind}", title, detail, False, -1, strips, n, total))
+    return found
+
+
+def _split(book: _Book, line: PlanLine) -> Story:
+    left = sum(n for _, n in line.others)
+    stay = line.before - len(line.lost)
+    parts = (stay > 0) + sum(n >= CRUMB * line.before for _, n in line.others)
+    where = _destinations(book, line)
+    others = [book.number[person] for person, _ in line.others]
+    to = book.plan.after[line.lost]
+    strips = (book.stays(line), *(line.lost[to == other] for other in others[:3]))
+    stays = f"{stay:,} keep the name" if line.name else f"{stay:,} stay"
+    return Story(
+        "split",
+        f"split-{line.person}",
+        f"{_someone(line.name)} would split in {max(parts, 2)}",
+        f"{stays}, {left:,} {'leaves' if left == 1 else 'leave'}: {where}",
+        bool(line.name),
+        book.cover(line),
+        strips,
+        n_faces=len(line.lost),
+    )
+
+
+def _destinations(book: _Book, line: PlanLine, most: int = 2) -> str:
+    """Where the faces that a person loses go: "100 to a new person, 48 to Jonas, 3 to nobody"."""
+    to = book.plan.after[line.lost]
+    people, counts = np.unique(to[to >= 0], return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    words = []
+    for at in order[:most].tolist():
+        target = book.line[book.plan.people[int(people[at])]]
+        who = target.name or ("an unnamed person" if target.before else "a new person")
+        words.append(f"{int(counts[at]):,} to {who}")
+    rest = int(counts[order[most:]].sum())
+    nobody = int((to < 0).sum())
+    words += [f"{rest:,} to others"] * (rest > 0) + [f"{nobody:,} to nobody"] * (nobody > 0)
+    return ", ".join(words)
+
+
+def _took_in(book: _Book, line: PlanLine, absorbed: Sequence[PlanLine]) -> Story:
+    named = [other.name for other in absorbed if other.name]
+    unnamed = len(absorbed) - len(named)
+    if line.name or line.before and named:
+        whom = [*named, *_some_unnamed(unnamed)]
+        title = f"{_someone(line.name)} would take in {_listed(whom)}"
+    else:
+        n = unnamed + (line.before > 0)
+        title = f"{_count_word(n)} unnamed people would become one" if n > 1 else "An unnamed person would be made anew"
+    rows = np.concatenate([other.lost for other in absorbed])
+    photos = book.view.faces.photo_number
+    mine = book.stays(line)
+    shared = np.intersect1d(photos[mine], photos[rows])
+    n_shared = int((shared >= 0).sum())
+    first = line.before if line.before else line.after - len(rows)
+    detail = f"{first:,} → {line.after:,}, {_signed(line)}" if first > 0 else faces(line.after)
+    return Story(
+        "merged",
+        f"merged-{line.person}",
+        title,
+        detail,
+        bool(line.name or named),
+        book.cover(line),
+        (mine, *(other.lost for other in absorbed[:3])) if len(mine) else tuple(other.lost for other in absorbed[:4]),
+        n_people=len(absorbed) + 1,
+        n_faces=len(rows),
+        alarm=f"Together in {plural(n_shared, 'photo', 'photos')}: hardly one person" if n_shared else "",
+    )
+
+
+def _grown_or_shrunk(book: _Book, line: PlanLine) -> Story:
+    grows = len(line.gained) >= len(line.lost)
+    detail = _signed(line)
+    if len(line.lost) and not grows:
+        detail += f": {_destinations(book, line)}"
+    strips = tuple(rows for rows in (book.least_certain(line.gained), line.lost) if len(rows))
+    return Story(
+        "grown" if grows else "shrunk",
+        f"grown-{line.person}",
+        f"{_someone(line.name)} {line.before:,} → {line.after:,}",
+        detail,
+        bool(line.name),
+        book.cover(line),
+        strips if grows else strips[::-1],
+        n_faces=len(line.gained) + len(line.lost),
+    )
+
+
+def _new(book: _Book, line: PlanLine) -> Story:
+    came_from = book.plan.before[line.gained]
+    people, counts = np.unique(came_from[came_from >= 0], return_counts=True)
+    whose = [
+        f"{int(n):,} from {book.name(book.plan.people[p]) or 'an unnamed person'}"
+        for p, n in sorted(zip(people.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1])[:2]
+    ]
+    best_first = line.gained[np.argsort(-book.plan.run.strength[line.gained], kind="stable")]
+    return Story(
+        "new",
+        f"new-{line.person}",
+        f"A new person, {faces(line.after)}",
+        ", ".join(whose) or "They belong to nobody today",
+        False,
+        int(best_first[0]),
+        (best_first[1:] if len(best_first) > 1 else best_first,),
+        n_faces=line.after,
+    )
+
+
+def _gone(book: _Book, line: PlanLine) -> Story:
+    title = f"{line.name} would have no faces left" if line.name else "An unnamed person would fall apart"
+    detail = f"{faces(line.before)}: {_destinations(book, line)}" + (". The name is kept" if line.name else "")
+    return Story(
+        "gone",
+        f"gone-{line.person}",
+        title,
+        detail,
+        bool(line.name),
+        book.cover(line),
+        (line.lost,),
+        n_faces=len(line.lost),
+        alarm="Move faces back by hand, or be less strict" if line.name else "",
+    )
+
+
+def summary(plan: Plan, told: Sequence[Story]) -> tuple[str, str]:
+    """The sentence beside Publish, and what reassures after it."""
+    changed = plan.before != plan.after
+    written = changed & (plan.after >= 0)
+    taken = changed & (plan.after < 0)
+    parts = []
+    if written.any():
+        people = len(np.unique(plan.after[written]))
+        parts.append(f"writes {faces(int(written.sum()))} into {plural(people, 'person', 'people')}")
+    if taken.any():
+        parts.append(f"leaves {faces(int(taken.sum()))} to nobody")
+    for kind, verb in (("split", "splits"), ("merged", "merges")):
+        some = [story for story in told if story.kind == kind]
+        if some:
+            parts.append(f"{verb} {_who(some, plan)}")
+    gone = [line.name for line in plan.lines if line.name and line.after == 0 and line.before > 0]
+    comfort = "It can be undone." if not (plan.before >= 0).any() else "No name is lost, and it can be undone."
+    if gone:
+        keep = "keeps the name but has" if len(gone) == 1 else "keep their names but have"
+        comfort = f"{_listed(gone)} {keep} no faces left. It can be undone."
+    return f"Publishing {_and(parts)}.", comfort
+
+
+def _who(some: Sequence[Story], plan: Plan) -> str:
+    names = {line.person: line.name for line in plan.lines}
+    named = [name for story in some if (name := names.get(PersonId(story.key.split("-", 1)[1]), ""))]
+    unnamed = sum(story.n_people for story in some) - len(named)
+    return _listed([*named, *_some_unnamed(unnamed)])
+
+
+def counts_of(owner: Rows, label: Rows, is_masked: NDArray[np.bool_], photo: Rows) -> Counts:
+    """Count one state of the library: who owns each face, and what the clusters say."""
+    open_rows = (label != BLURRED) & ~is_masked
+    not_sure = int((open_rows & (owner < 0)).sum())
+    sizes = np.bincount(owner[owner >= 0])
+    return Counts(
+        int((sizes > 0).sum()),
+        not_sure,
+        not_sure / max(int(open_rows.sum()), 1),
+        gauges.impossible_pairs(owner, photo),
+        int(sizes.max(initial=0)),
+    )
+
+
+def live_counts(view: View) -> Counts | None:
+    """The library as it is today; None before anything was published."""
+    if view.snapshot.run is None:
+        return None
+    return counts_of(view.state.owner, view.label, view.state.is_masked, view.faces.photo_number)
+
+
+def plan_counts(plan: Plan, view: View) -> Counts:
+    """The library as a plan would have it."""
+    return counts_of(plan.after, plan.label, view.state.is_masked, view.faces.photo_number)
+
+
+def gauge_row(plan: Plan, view: View, then: Counts, today: Counts | None) -> list[Gauge]:
+    """People, not sure, impossible pairs, names at risk."""
+    pairs = then.impossible_pairs
+    knows_photos = bool((view.faces.photo_number >= 0).any())
+    at_risk = [view.snapshot.people[p].name for p in plan.names_at_risk if p in view.snapshot.people]
+    n_pins = int((view.state.pin >= 0).sum())
+    safe = f"{faces(n_pins)} you confirmed stay" if n_pins else "Every name stays with its faces"
+    today_pairs = f", {today.impossible_pairs:,} today" if today is not None else ""
+    twice = "People twice in one photo" if pairs else "Nobody twice in one photo"
+    return [
+        Gauge("People", f"{then.people:,}", f"{today.people:,} today" if today is not None else "Nobody yet"),
+        Gauge(
+            "Not sure",
+            faces(then.not_sure),
+            f"{then.share:.1%}" + (f", {faces(today.not_sure)} today" if today is not None else ""),
+        ),
+        Gauge(
+            "Impossible pairs",
+            f"{pairs:,}" if knows_photos else "Unknown",
+            twice + today_pairs if knows_photos else "No photo is known",
+            is_warning=pairs > 0,
+        ),
+        Gauge(
+            "Names at risk",
+            f"{len(at_risk):,}" if at_risk else "None",
+            _listed(at_risk) if at_risk else safe,
+            is_warning=bool(at_risk),
+        ),
+    ]
+
+
+def aside(measured: Mapping[str, float]) -> list[tuple[str, bool]]:
+    """The small second line: what else is counted, and whether it is wrong."""
+    pins, rejections = int(measured["contradicted_pins"]), int(measured["contradicted_not_persons"])
+    said = [
+        plural(pins, "confirmation", "confirmations") if pins else "",
+        plural(rejections, "rejection", "rejections") if rejections else "",
+    ]
+    said = [text for text in said if text]
+    against = f"The clusters contradict {_and(said)} of yours; yours hold" if said else ""
+    words = [
+        (against, True),
+        (f"{measured['churn']:.1%} of the faces change hands", False),
+        (f"{faces(int(measured['blurred']))} too blurred to sort", False),
+    ]
+    return [(text, is_wrong) for text, is_wrong in words if text]
+
+
+def warnings(then: Counts, today: Counts | None, without_epsilon: Counts | None) -> list[str]:
+    """What to look at before publishing, measured against today and against epsilon 0."""
+    found = []
+    for other, when in ((today, "today"), (without_epsilon, "without epsilon")):
+        if other is None or other.people == 0:
+            continue
+        if then.largest >= 2 * other.largest:
+            found.append(
+                f"The largest person would have {faces(then.largest)}, against {other.largest:,} {when}: "
+                "groups of different people are falling together."
+            )
+        if then.impossible_pairs > 2 * other.impossible_pairs:
+            found.append(
+                f"Impossible pairs rise to {then.impossible_pairs:,}, against {other.impossible_pairs:,} {when}: "
+                "these are people joined with somebody from the same photo."
+            )
+    # Said once each, against whichever comes first.
+    return list({text.split(",")[0]: text for text in reversed(found)}.values())[::-1]
+
+
+def question_words(question: Question, view: View) -> str:
+    """A question as a sentence."""
+    first = _someone(view.snapshot.people[question.person].name) if question.person in view.snapshot.people else ""
+    if question.kind == "keep":
+        return f"Do these {faces(question.n_faces)} still belong to {first or 'a new person'}?"
+    other = view.snapshot.people.get(question.other) if question.other else None
+    second = (_someone(other.name) if other.name else "another unnamed person") if other else "a new person"
+    return f"Are {first or 'a new person'} and {second} the same person?"
+
+
+def _someone(name: str) -> str:
+    return name or "An unnamed person"
+
+
+def _some_unnamed(n: int) -> list[str]:
+    return ["an unnamed person"] * (n == 1) + [f"{n:,} unnamed people"] * (n > 1)
+
+
+def _count_word(n: int) -> str:
+    return "Two" if n == 2 else f"{n:,}"
+
+
+def _signed(line: PlanLine) -> str:
+    more, fewer = len(line.gained), len(line.lost)
+    if more and fewer:
+        return f"+{more:,} and −{fewer:,} faces"
+    return f"+{faces(more)}" if more else f"−{faces(fewer)}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def _listed(words: Iterable[str], most: int = 3) -> str:
+    known = list(words)
+    return _and(known if len(known) <= most else [*known[: most - 1], f"{len(known) - most + 1:,} more"])
