@@ -189,11 +189,11 @@ def merge(draft: Draft, into: PersonId, other: PersonId, anchors: Sequence[FaceI
     draft.set("merged_into", other, into)
     confirm(draft, into, anchors)
     for kind, face, obj in list(draft.snapshot.facts):
-        if kind == "not_person" and resolve(draft, PersonId(obj)) == into and _pinned_to(draft, FaceId(face)) == into:
-            draft.set("not_person", face, None, obj)
-        elif kind == "link" and draft.get("link", face, obj) == "different":
-            if _pinned_to(draft, FaceId(face)) == into == _pinned_to(draft, FaceId(obj)):
-                draft.set("link", face, None, obj)
+        if kind not in ("not_person", "link") or _pinned_to(draft, FaceId(face)) != into:
+            continue
+        other_side = resolve(draft, PersonId(obj)) if kind == "not_person" else _pinned_to(draft, FaceId(obj))
+        if other_side == into and draft.get(kind, face, obj) != "same":
+            draft.set(kind, face, None, obj)
 
 
 def link(draft: Draft, a: FaceId, b: FaceId, value: Link) -> None:
@@ -248,8 +248,8 @@ def undo(snapshot: PeopleSnapshot, record: ChangeRecord) -> Draft:
 def _check_no_circle(draft: Draft, decision: Decision, record: ChangeRecord) -> None:
     if decision.kind == "merged_into" and draft.get("merged_into", resolve(draft, PersonId(decision.subject))):
         raise StaleWriteError(
-            f"“{record.title}” cannot be taken back: since then the two were merged the other way round, and they would "
-            "be merged into each other. Nothing was changed. Take back the later merging first."
+            f"“{record.title}” cannot be taken back: since then the two were merged the other way round, and "
+            "they would be merged into each other. Nothing was changed. Take back the later merging first."
         )
 
 
@@ -440,9 +440,7 @@ def _links(snapshot: PeopleSnapshot, faces: FaceSet, wanted: Link) -> NDArray[np
     )
 
 
-def _open_questions(
-    snapshot: PeopleSnapshot, state: RowState, live_label: NDArray[np.int32]
-) -> tuple[Question, ...]:
+def _open_questions(snapshot: PeopleSnapshot, state: RowState, live_label: NDArray[np.int32]) -> tuple[Question, ...]:
     """Questions of the live run that nobody answered, about who the people are by now; each one once."""
     number = {person: i for i, person in enumerate(state.people)}
     apart = state.apart(state.owner)

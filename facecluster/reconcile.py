@@ -9,13 +9,16 @@ cluster that holds a face pinned to them; these are the cluster's *residents*, a
 The cluster's other faces go to its *heir*: its only pinned resident; else who is surely matched (more than half of the
 person's faces are here, and they are more than half of the cluster's owned faces); else the only resident, if most
 owned faces are theirs; else the best matching unprotected person, or a new one.
+
+Questions and names at risk are read off the outcome, not off the way there, so that a plan made from what was published
+comes to the same ones.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
@@ -32,6 +35,8 @@ from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, Perso
 
 # A part of a person smaller than this share goes where its cluster goes, without asking.
 CRUMB = 0.1
+# Each round follows people who moved house; none of 200,000 random histories needed more than three.
+_ROUNDS = 8
 
 LineKind = Literal["kept", "grown", "split", "merged", "new", "vanishing"]
 
@@ -116,21 +121,36 @@ class Plan:
         return found
 
 
+@dataclass(frozen=True)
+class _Tally:
+    """How many faces each person has in each cluster, and the first row of them."""
+
+    n: dict[tuple[int, int], int]  # (cluster, person)
+    first: dict[tuple[int, int], int]
+    clusters: dict[int, list[int]]  # of each person
+
+    def home(self, person: int) -> int:
+        """The cluster with most faces of a person, ties to the smaller number; -1 for none."""
+        return min(self.clusters.get(person, []), key=lambda c: (-self.n[c, person], c), default=-1)
+
+
 @dataclass
 class _Match:
     """The work in progress: person numbers >= n_people are groups that become new people."""
 
     state: RowState
     label: NDArray[np.int32]
-    counts: dict[tuple[int, int], int]  # (cluster, person): faces
-    of_person: dict[int, list[int]]  # person: clusters with faces of it
-    total: NDArray[np.int64]  # faces of each person that are present, blurred and masked ones left out
+    tally: _Tally
+    total: NDArray[np.int64]  # faces of each person that are here: neither blurred nor fallen out of the clusters
     owned: NDArray[np.int64]  # owned faces of each cluster
+    keeps: dict[int, NDArray[np.int32]]  # person: rows that fell out of the clusters, and stay until asked
     after: NDArray[np.int32]
     n_people: int
-    questions: list[tuple[int, int, int]]  # person, other, faces
-    keeps: list[tuple[int, int]]  # person, faces
-    at_risk: set[int]
+    residents: dict[int, list[int]]
+    heirs: dict[int, int | None]
+    parts: list[
+        tuple[int, int, int]
+    ]  # person, cluster, group: a part that left; group -1 where it went with the cluster
 
 
 def reconcile(
@@ -160,62 +180,89 @@ def reconcile(
     Plan
         A function of the arguments alone.
     """
-    match = _tally(state, label)
-    n_clusters = int(label.max(initial=-1)) + 1
-    sure = _sure(match)
-    home = {p: _home(match, p) for p in range(len(state.people)) if state.is_protected[p]}
-    pinned_in = _pinned_people(state, label)
-    residents: dict[int, list[int]] = {c: sorted(people) for c, people in pinned_in.items()}
-    for p, c in home.items():
-        if c >= 0 and p not in residents.setdefault(c, []):
-            residents[c] = sorted([*residents[c], p])
-    heirs = {c: _heir(match, c, residents.get(c, []), pinned_in.get(c, set()), sure.get(c)) for c in range(n_clusters)}
-    _keep_residents(match, residents, heirs)
-    parts = _settle_parts(match, residents, heirs)
-    _settle_rest(match, heirs)
-    _ask_about_parts(match, parts, heirs)
-    _ask_about_meetings(match, home, heirs)
-    _keep_loose(match)
-    _enforce_facts(match)
-    return _plan(faces, strength, snapshot, match, params, author)
+    tally = _count(label, state.owner)
+    homes = {p: tally.home(p) for p in np.flatnonzero(state.is_protected).tolist()}
+    for _ in range(_ROUNDS):
+        match = _settle(state, label, tally, homes)
+        outcome = _count(label, match.after)
+        moved = {p: outcome.home(p) for p in homes}
+        if moved == homes:
+            break
+        # Somebody inherited more through a pin than there was at home, and lives there from now on.
+        homes = moved
+    pairs, at_risk = _open_questions(match, outcome)
+    return _plan(faces, strength, snapshot, match, pairs, at_risk, params, author)
 
 
-def _tally(state: RowState, label: NDArray[np.int32]) -> _Match:
-    n_people = len(state.people)
-    present = (label != BLURRED) & ~state.is_masked
-    in_cluster_rows = (label >= 0) & (state.owner >= 0) & ~state.is_masked
-    keys = label[in_cluster_rows].astype(np.int64) * max(n_people, 1) + state.owner[in_cluster_rows]
-    values, counts = np.unique(keys, return_counts=True)
-    table = {
-        (int(v) // max(n_people, 1), int(v) % max(n_people, 1)): int(k) for v, k in zip(values, counts, strict=True)
-    }
-    of_person: dict[int, list[int]] = defaultdict(list)
-    for c, p in table:
-        of_person[p].append(c)
-    return _Match(
+def _count(label: NDArray[np.int32], owner: NDArray[np.int32]) -> _Tally:
+    rows = np.flatnonzero((label >= 0) & (owner >= 0))
+    width = int(owner.max(initial=0)) + 1
+    keys, first, counts = np.unique(
+        label[rows].astype(np.int64) * width + owner[rows], return_index=True, return_counts=True
+    )
+    pairs = [divmod(key, width) for key in keys.tolist()]
+    clusters: dict[int, list[int]] = defaultdict(list)
+    for c, p in pairs:
+        clusters[p].append(c)
+    return _Tally(
+        dict(zip(pairs, counts.tolist(), strict=True)), dict(zip(pairs, rows[first].tolist(), strict=True)), clusters
+    )
+
+
+def _settle(state: RowState, label: NDArray[np.int32], tally: _Tally, homes: Mapping[int, int]) -> _Match:
+    """Give every face to somebody, where protected people live in these homes."""
+    is_here = (state.owner >= 0) & ((label >= 0) | ((label == NOISE) & (state.pin >= 0)))
+    match = _Match(
         state=state,
         label=label,
-        counts=table,
-        of_person=of_person,
-        total=np.bincount(state.owner[present & (state.owner >= 0)], minlength=n_people),
-        owned=np.bincount(label[in_cluster_rows], minlength=int(label.max(initial=-1)) + 1),
+        tally=tally,
+        total=np.bincount(state.owner[is_here], minlength=len(state.people)),
+        owned=np.bincount(label[(label >= 0) & (state.owner >= 0)], minlength=int(label.max(initial=-1)) + 1),
+        keeps=_fallen(state, label),
         after=np.where(state.is_masked, -1, state.pin).astype(np.int32),
-        n_people=n_people,
-        questions=[],
-        keeps=[],
-        at_risk=set(),
+        n_people=len(state.people),
+        residents={},
+        heirs={},
+        parts=[],
     )
+    for p, rows in match.keeps.items():
+        match.after[rows] = p
+        match.total[p] += len(rows)
+    pinned_in = _pinned_people(state, label)
+    match.residents = {c: sorted(people) for c, people in pinned_in.items()}
+    for p, c in homes.items():
+        if c >= 0 and p not in match.residents.setdefault(c, []):
+            match.residents[c] = sorted([*match.residents[c], p])
+    sure = _sure(match)
+    match.heirs = {c: _heir(match, c, pinned_in.get(c, set()), sure.get(c)) for c in range(len(match.owned))}
+    _keep_residents(match)
+    _settle_parts(match)
+    _settle_rest(match)
+    _enforce_facts(match)
+    return match
+
+
+def _fallen(state: RowState, label: NDArray[np.int32]) -> dict[int, NDArray[np.int32]]:
+    """Rows that no cluster holds, of protected people who would lose more than half by it or were asked about it."""
+    n = len(state.people)
+    number = {person: p for p, person in enumerate(state.people)}
+    is_asked = np.zeros(n, np.bool_)
+    is_asked[[number[q.person] for q in state.questions if q.kind == "keep"]] = True
+    unpinned = (state.owner >= 0) & (state.pin < 0)
+    here = np.bincount(state.owner[(state.owner >= 0) & (label != BLURRED)], minlength=n)
+    fallen = np.bincount(state.owner[unpinned & (label == NOISE)], minlength=n)
+    stays = state.is_protected & (is_asked | (2 * fallen > here))
+    # Blurred faces stay only where there is nothing else of the person.
+    stays_blurred = state.is_protected & (here == 0)
+    rows = np.flatnonzero(unpinned & (label < 0)).astype(np.int32)
+    people = state.owner[rows]
+    rows = rows[np.where(label[rows] == BLURRED, stays_blurred[people], stays[people])]
+    return {p: some for p, some in enumerate(_rows_by_person(state.owner[rows], rows, n)) if len(some)}
 
 
 def _sure(match: _Match) -> dict[int, int]:
     """Cluster -> person where both halves agree; both are strict majorities, so no person stands twice."""
-    return {c: p for (c, p), n in match.counts.items() if 2 * n > int(match.total[p]) and 2 * n > int(match.owned[c])}
-
-
-def _home(match: _Match, person: int) -> int:
-    """The cluster with most faces of a person, ties to the smaller number; -1 for none."""
-    clusters = match.of_person.get(person, [])
-    return min(clusters, key=lambda c: (-match.counts[c, person], c), default=-1)
+    return {c: p for (c, p), n in match.tally.n.items() if 2 * n > int(match.total[p]) and 2 * n > int(match.owned[c])}
 
 
 def _pinned_people(state: RowState, label: NDArray[np.int32]) -> dict[int, set[int]]:
@@ -226,47 +273,51 @@ def _pinned_people(state: RowState, label: NDArray[np.int32]) -> dict[int, set[i
     return found
 
 
-def _heir(match: _Match, cluster: int, residents: Sequence[int], pinned: set[int], sure: int | None) -> int | None:
+def _heir(match: _Match, cluster: int, pinned: set[int], sure: int | None) -> int | None:
     """Who takes the faces of a cluster that no resident owns; None where a new or unprotected person does."""
+    residents = match.residents.get(cluster, [])
     if len(pinned) == 1:
         (p,) = pinned
-        if sure is None or sure == p or 2 * match.counts.get((cluster, p), 0) >= int(match.owned[cluster]):
+        if sure is None or sure == p or 2 * match.tally.n.get((cluster, p), 0) >= int(match.owned[cluster]):
             return p
     if sure is not None:
         return sure
-    if len(residents) == 1 and 2 * match.counts.get((cluster, residents[0]), 0) > int(match.owned[cluster]):
+    if len(residents) == 1 and 2 * match.tally.n.get((cluster, residents[0]), 0) > int(match.owned[cluster]):
         return residents[0]
     return None
 
 
-def _keep_residents(match: _Match, residents: Mapping[int, Sequence[int]], heirs: Mapping[int, int | None]) -> None:
+def _keep_residents(match: _Match) -> None:
     """Residents and heirs keep the faces they have in a cluster."""
-    stays = {(c, p) for c, people in residents.items() for p in people}
-    stays |= {(c, p) for c, p in heirs.items() if p is not None}
-    _give(match, {pair: pair[1] for pair in stays if pair in match.counts})
+    stays = {(c, p) for c, people in match.residents.items() for p in people}
+    stays |= {(c, p) for c, p in match.heirs.items() if p is not None}
+    _give(match, {pair: pair[1] for pair in stays if pair in match.tally.n})
 
 
-def _settle_parts(
-    match: _Match, residents: Mapping[int, Sequence[int]], heirs: dict[int, int | None]
-) -> list[tuple[int, int, int]]:
+def _settle_parts(match: _Match) -> None:
     """Parts of split people of at least a tenth: their own new person where somebody else lives, else with the cluster.
 
-    Returns (person, cluster, group) with group -1 where the part goes with the cluster.
+    A part with a face that the curator told apart from the person goes with the cluster: there is nothing to ask.
     """
-    parts: list[tuple[int, int, int]] = []
     groups: dict[tuple[int, int], int] = {}
-    for (c, p), n in sorted(match.counts.items()):
-        is_guest = match.state.is_protected[p] and p not in residents.get(c, []) and heirs[c] != p
-        if not is_guest or n < CRUMB * int(match.total[p]):
+    told_apart = _told_apart_from_own(match)
+    for (c, p), n in sorted(match.tally.n.items()):
+        is_guest = match.state.is_protected[p] and p not in match.residents.get(c, []) and match.heirs[c] != p
+        if not is_guest or n < CRUMB * int(match.total[p]) or (c, p) in told_apart:
             continue
-        if residents.get(c):
+        if match.residents.get(c):
             groups[c, p] = match.n_people + len(groups)
-            parts.append((p, c, groups[c, p]))
-        else:
-            parts.append((p, c, -1))
+        match.parts.append((p, c, groups.get((c, p), -1)))
     _give(match, groups)
     match.n_people += len(groups)
-    return parts
+
+
+def _told_apart_from_own(match: _Match) -> set[tuple[int, int]]:
+    """(cluster, person) where a face is said to be somebody else than another face of the same person."""
+    pairs = match.state.different
+    own = match.state.owner[pairs]
+    rows = np.unique(pairs[own[:, 0] == own[:, 1]])
+    return set(zip(match.label[rows].tolist(), match.state.owner[rows].tolist(), strict=True))
 
 
 def _give(match: _Match, to: Mapping[tuple[int, int], int]) -> None:
@@ -289,21 +340,33 @@ def _open_rows(match: _Match) -> NDArray[np.bool_]:
     return (match.label >= 0) & (match.after < 0) & ~match.state.is_masked
 
 
-def _settle_rest(match: _Match, heirs: dict[int, int | None]) -> None:
+def _settle_rest(match: _Match) -> None:
     """Everything else in a cluster goes to its heir, the best matching unprotected person, or a new one."""
     rows = np.flatnonzero(_open_rows(match))
-    waiting = [int(c) for c in np.unique(match.label[rows]) if heirs[int(c)] is None]
-    taken = {p for p in heirs.values() if p is not None}
+    waiting = [c for c in np.unique(match.label[rows]).tolist() if match.heirs[c] is None]
+    taken = {p for p in match.heirs.values() if p is not None}
     matched = _best_matches(match, waiting, taken)
     for c in waiting:
         if c in matched:
-            heirs[c] = matched[c]
+            match.heirs[c] = matched[c]
         else:
-            heirs[c] = match.n_people
+            match.heirs[c] = match.n_people
             match.n_people += 1
-    lookup = np.array([-1 if (h := heirs[c]) is None else h for c in range(len(heirs))], np.int32)
+    lookup = np.array([-1 if (h := match.heirs[c]) is None else h for c in range(len(match.heirs))], np.int32)
     if len(rows):
-        match.after[rows] = lookup[match.label[rows]]
+        heir = lookup[match.label[rows]]
+        heir[_is_turned_away(match, rows) & (match.state.owner[rows] != heir)] = -1
+        match.after[rows] = heir
+
+
+def _is_turned_away(match: _Match, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Faces that are not a resident of their cluster: it lies about them, so they are not its heir either."""
+    width = max(len(match.state.people), 1)
+    at, person = match.state.not_person.T.astype(np.int64)
+    live_in = np.array([c * width + p for c, people in match.residents.items() for p in people], np.int64)
+    refused = np.zeros(len(match.label), np.bool_)
+    refused[at[np.isin(match.label[at] * width + person, live_in) & (match.label[at] >= 0)]] = True
+    return refused[rows]
 
 
 def _best_matches(match: _Match, clusters: Sequence[int], taken: set[int]) -> dict[int, int]:
@@ -311,7 +374,7 @@ def _best_matches(match: _Match, clusters: Sequence[int], taken: set[int]) -> di
     wanted = set(clusters)
     edges = [
         (c, p, n)
-        for (c, p), n in sorted(match.counts.items())
+        for (c, p), n in sorted(match.tally.n.items())
         if c in wanted and p not in taken and not match.state.is_protected[p]
     ]
     if not edges:
@@ -342,57 +405,50 @@ def _best_matches(match: _Match, clusters: Sequence[int], taken: set[int]) -> di
     return found
 
 
-def _ask(match: _Match, person: int, other: int, n: int) -> None:
-    first, second = min(person, other), max(person, other)
-    if first != second and (first, second) not in match.state.apart:
-        match.questions.append((person, other, n))
-
-
-def _ask_about_parts(match: _Match, parts: Sequence[tuple[int, int, int]], heirs: Mapping[int, int | None]) -> None:
-    for person, cluster, group in parts:
-        heir = heirs[cluster]
-        other = group if group >= 0 else heir
-        if other is None:
-            continue
-        n = match.counts[cluster, person]
-        _ask(match, person, other, n)
-        if group >= 0 and heir is not None and heir != other:
-            _ask(match, heir, other, n)
-
-
-def _ask_about_meetings(match: _Match, home: Mapping[int, int], heirs: Mapping[int, int | None]) -> None:
-    """Protected people at home in one cluster: are they one? Those at home where another is heir: likewise."""
-    at_home: dict[int, list[int]] = defaultdict(list)
-    for p, c in home.items():
-        if c >= 0:
-            at_home[c].append(p)
-    for c, people in at_home.items():
-        heir = heirs[c]
-        first = heir if heir is not None else min(people, key=lambda p: (-match.counts[c, p], p))
-        for p in sorted(people):
-            if p == first:
-                continue
-            before = len(match.questions)
-            _ask(match, first, p, match.counts[c, p])
-            if len(match.questions) > before:
-                match.at_risk |= {first, p}
-
-
-def _keep_loose(match: _Match) -> None:
-    """Where more than half of a protected person's faces would fall out of every cluster, they stay until asked."""
+def _open_questions(match: _Match, outcome: _Tally) -> tuple[set[tuple[int, int]], set[int]]:
+    """Pairs (ascending) to ask about, and whoever is at risk."""
     state = match.state
-    unpinned = (state.owner >= 0) & (state.pin < 0) & ~state.is_masked
-    n = len(state.people)
-    loose = np.bincount(state.owner[unpinned & (match.label == NOISE)], minlength=n)
-    blurred = np.bincount(state.owner[unpinned & (match.label == BLURRED)], minlength=n)
-    for p in np.flatnonzero(state.is_protected).tolist():
-        outside = NOISE if 2 * loose[p] > match.total[p] else BLURRED if match.total[p] == 0 and blurred[p] else None
-        if outside is None:
-            continue
-        rows = np.flatnonzero(unpinned & (state.owner == p) & (match.label == outside))
-        match.after[rows] = p
-        match.keeps.append((p, len(rows)))
-        match.at_risk.add(p)
+    present = set(np.unique(match.after[match.after >= 0]).tolist())
+    apart = state.apart(match.after)
+    number = {person: p for p, person in enumerate(state.people)}
+    asked = {(number[q.person], number[q.other]) for q in state.questions if q.other is not None}
+    for person, cluster, group in match.parts:
+        other = group if group >= 0 else match.heirs[cluster]
+        if other is not None:
+            asked.add((person, other))
+    pairs = {(min(a, b), max(a, b)) for a, b in asked if a != b and {a, b} <= present} - apart
+    met, at_risk = _meetings(match, outcome, {p for pair in pairs for p in pair}, apart)
+    return pairs | met, at_risk | match.keeps.keys()
+
+
+def _meetings(
+    match: _Match, outcome: _Tally, asked: set[int], apart: set[tuple[int, int]]
+) -> tuple[set[tuple[int, int]], set[int]]:
+    """People who live in one cluster: are they one? Each is asked about with the largest not known to be another."""
+    n = len(match.state.people)
+    at_home: dict[int, set[int]] = defaultdict(set)
+    for p in asked | set(np.flatnonzero(match.state.is_protected).tolist()):
+        if (c := outcome.home(p)) >= 0:
+            at_home[c].add(p)
+    largest: dict[int, tuple[int, int, int]] = {}
+    for (c, p), k in outcome.n.items():
+        largest[c] = min(largest.get(c, (1, 0, 0)), (-k, outcome.first[c, p], p))
+    pairs: set[tuple[int, int]] = set()
+    at_risk: set[int] = set()
+    for c, people in at_home.items():
+        heir = match.heirs[c]
+        if heir is not None and (heir >= n or not match.state.is_protected[heir]) and (c, heir) in outcome.n:
+            people.add(
+                heir
+            )  # new here, or nobody that the curator knows: unasked, it would be swallowed at the next plan
+        people.add(largest[c][2])
+        order = sorted(people, key=lambda p: (-outcome.n[c, p], outcome.first[c, p]))
+        for i, p in enumerate(order):
+            near = next((q for q in order[:i] if (min(p, q), max(p, q)) not in apart), None)
+            if near is not None:
+                pairs.add((min(p, near), max(p, near)))
+                at_risk |= {p, near}
+    return pairs, at_risk
 
 
 def _enforce_facts(match: _Match) -> None:
@@ -410,14 +466,16 @@ def _plan(
     strength: NDArray[np.float32],
     snapshot: PeopleSnapshot,
     match: _Match,
+    pairs: Iterable[tuple[int, int]],
+    at_risk: set[int],
     params: Mapping[str, object],
     author: str,
 ) -> Plan:
     state = match.state
-    people, after = _named_groups(faces, snapshot, match)
+    people, after, number = _named_groups(faces, snapshot, match)
     names = [snapshot.people.get(p, Person(p)).name for p in people]
     lines = _lines(people, names, state.owner, after)
-    questions = _questions(match, people, after)
+    questions = _questions(match, [(number[a], number[b]) for a, b in pairs], people, after)
     owner: list[PersonId | None] = [people[p] if p >= 0 else None for p in after.tolist()]
     run = Run(
         id=_run_id(faces, params, owner, match.label, questions),
@@ -447,14 +505,14 @@ def _plan(
         label=match.label,
         lines=lines,
         questions=questions,
-        names_at_risk=tuple(people[p] for p in sorted(match.at_risk) if p < len(names) and names[p]),
+        names_at_risk=tuple(people[p] for p in sorted(number[p] for p in at_risk) if names[p]),
         gauges={},
     )
 
 
 def _named_groups(
     faces: FaceSet, snapshot: PeopleSnapshot, match: _Match
-) -> tuple[tuple[PersonId, ...], NDArray[np.int32]]:
+) -> tuple[tuple[PersonId, ...], NDArray[np.int32], dict[int, int]]:
     """Give ids to new groups, in the order of their first faces, and leave out those that came to nothing."""
     n = len(match.state.people)
     people = list(match.state.people)
@@ -462,7 +520,7 @@ def _named_groups(
     after = match.after.copy()
     groups, first = np.unique(match.after[match.after >= n], return_index=True)
     rows = np.flatnonzero(match.after >= n)[first]
-    number: dict[int, int] = {}
+    number = {p: p for p in range(n)}
     for group, row in sorted(zip(groups.tolist(), rows.tolist(), strict=True), key=lambda pair: pair[1]):
         person = person_id(faces.ids[row], taken)
         taken.add(person)
@@ -472,27 +530,18 @@ def _named_groups(
     for group, new in number.items():
         lookup[group] = new
     after = np.where(after >= 0, lookup[after], -1).astype(np.int32)
-    match.questions = [
-        (number.get(p, p if p < n else -1), number.get(o, o if o < n else -1), k) for p, o, k in match.questions
-    ]
-    return tuple(people), after
+    return tuple(people), after, number
 
 
-def _questions(match: _Match, people: Sequence[PersonId], after: NDArray[np.int32]) -> tuple[Question, ...]:
-    present = set(np.unique(after[after >= 0]).tolist())
-    found: dict[str, Question] = {}
-    number = {person: i for i, person in enumerate(people)}
-    for p, o, n in match.questions:
-        if p in present and o in present:
-            question = Question("same", people[p], people[o], n)
-            found.setdefault(question.id, question)
-    for question in match.state.questions:
-        if question.other is not None and number[question.person] in present and number[question.other] in present:
-            found.setdefault(question.id, question)
-    for p, n in match.keeps:
-        question = Question("keep", people[p], None, n)
-        found.setdefault(question.id, question)
-    return tuple(sorted(found.values(), key=lambda q: (-q.n_faces, q.id)))
+def _questions(
+    match: _Match, pairs: Iterable[tuple[int, int]], people: Sequence[PersonId], after: NDArray[np.int32]
+) -> tuple[Question, ...]:
+    size = np.bincount(after[after >= 0], minlength=len(people))
+    found = [Question("keep", people[p], None, len(rows)) for p, rows in match.keeps.items()]
+    for pair in pairs:
+        larger, smaller = sorted(pair, key=lambda p: (-size[p], people[p]))
+        found.append(Question("same", people[larger], people[smaller], int(size[smaller])))
+    return tuple(sorted(found, key=lambda q: (-q.n_faces, q.id)))
 
 
 def _run_id(

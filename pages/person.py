@@ -16,6 +16,7 @@ def main() -> None:
         return
     widgets.page_head(draw=lambda: head(card))
     widgets.same_name()
+    ask(card)
     with st.container(horizontal=True, vertical_alignment="center", key="fc-tools"):
         order = st.segmented_control(
             "Order of the faces", list(ORDERS), format_func=ORDERS.get, default="certainty", required=True,
@@ -36,7 +37,7 @@ def main() -> None:
     draw_faces(card, [faces[at] for at in on_page], order or "certainty")
     widgets.action_bar(scope(card), "face", lambda chosen: about_selected(card, chosen))
     face = session.open_photo_of()
-    if face is not None:
+    if face is not None and session.recall("asked") is None:
         widgets.photo_dialog(face, lambda: about_one(card, face))
 
 
@@ -80,9 +81,7 @@ def about_everything(card) -> None:
             f"Confirm all {widgets.faces(card.n_faces)}", key="confirm-all", type="primary", on_click=session.act,
             args=(lambda: service.confirm(card.id),), help="Pins these faces: no later clustering moves them.",
         )  # fmt: skip
-    with widgets.opened("Merge with…", "merge-with") as is_open:
-        if is_open:
-            merge_with(card)
+    st.button("Merge with…", key="merge", on_click=session.remember, args=("asked", ("merge", card.id)))
     if card.n_faces:
         st.page_link("pages/find.py", label="Find similar", query_params={"person": card.id}, width="content")
     st.button(
@@ -97,25 +96,61 @@ def about_everything(card) -> None:
         )  # fmt: skip
 
 
-def merge_with(card) -> None:
-    other = widgets.choose_person("Who is the same human?", "merge-other", but=[card.id])
-    if other is None:
+def ask(card) -> None:
+    """The two questions that need somebody else: who is the same human, and whose faces these are."""
+    asked = session.recall("asked")
+    if asked not in (("merge", card.id), ("move", card.id)):
         return
+    is_merge = asked[0] == "merge"
+    title = "Who is the same human?" if is_merge else "Whose faces are these?"
+
+    @st.dialog(title, on_dismiss=lambda: session.forget("asked"))
+    def show() -> None:
+        if session.recall("asked") != asked:
+            st.rerun()  # answered: a dialog closes only with the whole page
+        other = widgets.choose_person("Type a name, or choose", "other", but=[card.id])
+        if other is None:
+            return
+        with st.container(horizontal=True):
+            for one in (card, other) if is_merge else (other,):
+                st.image(session.picture(one.cover), width=112, alt=widgets.called(one.name))
+        if is_merge:
+            merge_with(card, other)
+        else:
+            move_to(card, other)
+
+    show()
+
+
+def merge_with(card, other) -> None:
     into, gone = sorted((card, other), key=lambda one: (not one.name, one.id != card.id, -one.n_faces))
     if card.name and other.name and card.name != other.name:
         st.text(f"The name “{gone.name}” goes. Undo brings it back.")
-    name, total = widgets.called(into.name), widgets.faces(card.n_faces + other.n_faces)
+    total = widgets.faces(card.n_faces + other.n_faces)
     st.button(
-        widgets.escaped(f"Make them one: {name}, {total}"), key="merge-now", type="primary", on_click=merge,
-        args=(into.id, gone.id),
+        widgets.escaped(f"Make them one: {widgets.called(into.name)}, {total}"), key="merge-now", type="primary",
+        on_click=merge, args=(into.id, gone.id),
     )  # fmt: skip
 
 
 def merge(into, gone) -> None:
+    session.forget("asked")
     session.act(lambda: session.service().merge(into, [gone]))
     if session.is_done():
-        session.close("merge-with")
         session.open_person(into)
+
+
+def move_to(card, other) -> None:
+    chosen = of_this(card, session.selected(scope(card)))
+    st.button(
+        widgets.escaped(f"Move {widgets.faces(len(chosen))} to {widgets.called(other.name)}"), key="move-now",
+        type="primary", on_click=done, args=(card, lambda: session.service().move(chosen, other.id)),
+    )  # fmt: skip
+
+
+def of_this(card, chosen: list[str]) -> list[str]:
+    """Selected faces that are still this person's: somebody else may have moved them meanwhile."""
+    return [face for face in chosen if session.view().owner(face) == card.id]
 
 
 def draw_faces(card, faces, order) -> None:
@@ -143,20 +178,14 @@ def tile(card, face, order) -> None:
 
 
 def about_selected(card, chosen: list[str]) -> None:
+    chosen = of_this(card, chosen)
     service, n = session.service(), len(chosen)
     st.button(f"Confirm {n:,}", key="confirm", on_click=done, args=(card, lambda: service.confirm(card.id, chosen)))
     st.button(
         widgets.escaped(f"Not {card.name or 'this person'}: {n:,}"), key="reject", shortcut="N", on_click=done,
         args=(card, lambda: service.reject(chosen, card.id)),
     )  # fmt: skip
-    with widgets.opened(f"Move {n:,} to…", "move-to") as is_open:
-        if is_open:
-            to = widgets.choose_person("Whose faces are they?", "move-other", but=[card.id])
-            if to is not None:
-                st.button(
-                    widgets.escaped(f"Move {widgets.faces(n)} to {widgets.called(to.name)}"), key="move-now",
-                    type="primary", on_click=done, args=(card, lambda: service.move(chosen, to.id)),
-                )  # fmt: skip
+    st.button(f"Move {n:,} to…", key="move", shortcut="M", on_click=session.remember, args=("asked", ("move", card.id)))
     st.button(
         f"New person from {n:,}", key="new-person", shortcut="P", on_click=done,
         args=(card, lambda: service.new_person(chosen)),
@@ -187,7 +216,7 @@ def about_one(card, face) -> None:
 
 
 def done(card, do) -> None:
-    session.close("move-to")
+    session.forget("asked")
     session.close_photo()
     session.act(do)
     if session.is_done():

@@ -1,5 +1,334 @@
-"""Tune."""
+"""Tune: move the sliders, see what would change, publish exactly that."""
 
-from facecluster.ui import widgets
+from dataclasses import replace
 
-widgets.page_head("Tune")
+import streamlit as st
+
+from facecluster.ui import gauge_words, plan_words, session, strictness, tuning, widgets
+
+METHODS = {
+    "eom": "Steadiest groups (eom)",
+    "leaf": "Smallest groups (leaf)",
+    "cut": "One distance for all (cut)",
+}
+LINES = 30  # of the plan, before "Show all"
+THUMBS = 8
+PIXELS = 96  # of a thumbnail, drawn at half the size for dense screens
+
+
+def main() -> None:
+    view = session.view()
+    widgets.page_head("Tune", "Nothing is written until you publish")
+    if not len(view.faces):
+        widgets.empty(
+            "No faces yet",
+            "There is nothing to sort. Import faces with  facecluster import FILE , then reload this page.",
+            "pages/status.py",
+            "See where this library is, or open the demo",
+        )
+        return
+    params, _ = tuning.wanted()
+    if not tuning.is_ready(params, len(view.faces)):
+        prepare(params)
+        return
+    with st.bottom:
+        st.space(1)  # the fragment may write here only after the page has
+    bench()
+
+
+def prepare(params) -> None:
+    """The slow part, in a worker: afterwards every slider is live."""
+    view = session.view()
+    n_left_out = tuning.left_out(view, params.blur_threshold)
+    st.text(
+        f"Comparing {widgets.faces(len(view.faces) - n_left_out)} with each other, once. "
+        "Afterwards the sliders answer at once. Leaving this page does not stop it."
+    )
+    widgets.wait_for(
+        "prepare", "Comparing faces", blur_threshold=params.blur_threshold,
+        min_samples=tuning.min_samples_choices(params, len(view.faces)),
+    )  # fmt: skip
+    start = tuning.start_params(session.service())
+    if start.blur_threshold != params.blur_threshold:
+        st.button(f"Keep the blur threshold at {start.blur_threshold:g}", key="tune-keep-blur", on_click=tuning.discard)
+
+
+@st.fragment
+def bench() -> None:
+    """Sliders, gauges, plan and the bar with Publish: all that moves with a slider."""
+    with session.errors():
+        top = st.container(key="fc-gauges")
+        below = st.container(key="fc-tune-aside")
+        with st.container(key="fc-bench"):
+            with st.container(key="fc-tune-left"):
+                params = controls()
+            tuning.want(params)
+            shown = tuning.bench(params)
+            with st.container(key="fc-tune-right"):
+                questions(shown)
+                changes(shown)
+        with top:
+            gauges(shown)
+        with below:
+            asides(shown)
+        bar(shown, params)
+
+
+# --- controls ------------------------------------------------------------------------------------------------------
+
+
+def controls():
+    params, turn = tuning.wanted()
+    n_faces = len(session.view().faces)
+    strict = st.container(key="fc-strict", gap="xsmall")
+    size = st.slider(
+        "A person needs at least", 2, max(20, params.min_cluster_size), params.min_cluster_size,
+        format="%d faces", key=f"tune-size-{turn}",
+    )  # fmt: skip
+    choices = tuning.min_samples_choices(params, n_faces)
+    samples = params.min_samples
+    if len(choices) > 1:
+        samples = st.select_slider(
+            "Neighbours that make a face dense", choices, params.min_samples, key=f"tune-samples-{turn}",
+            help="min_samples: fewer finds more people with few photos, and takes more strangers for people.",
+        )  # fmt: skip
+    with st.expander("More", key="tune-more"):
+        method = st.radio(
+            "How people are read from the hierarchy", list(METHODS), list(METHODS).index(params.method),
+            format_func=METHODS.get, key=f"tune-method-{turn}",
+        )  # fmt: skip
+        whole = st.toggle("The whole range of distances, 0 to 2", key="tune-whole", persist_state="session")
+    params = replace(params, min_cluster_size=size, min_samples=samples, method=method)
+    with strict:
+        params = replace(params, epsilon=how_strict(params, whole, turn))
+    blur(params)
+    return params
+
+
+def how_strict(params, whole: bool, turn: int) -> float:
+    """The epsilon slider, spanning the values at which something changes."""
+    points = tuning.changes(params)
+    span = strictness.span_of(points, whole)
+    head = st.container(horizontal=True, key="fc-strict-head", vertical_alignment="bottom")
+    position = st.slider(
+        "How strict: epsilon as a distance", span.low, span.high, span.position(params.epsilon), span.step,
+        format="%.3f", key=f"tune-epsilon-{turn}-{span.low}-{span.high}", label_visibility="collapsed",
+        disabled=not len(points),
+    )  # fmt: skip
+    start = tuning.start_params(session.service()).epsilon
+    epsilon = span.epsilon(position, params.epsilon, start)
+    with head:
+        st.text("How strict", width="stretch")
+        st.text(strictness.strict_words(epsilon, points), width="content")
+    met = tuning.meeting(params)
+    alt = f"{widgets.plural(len(points), 'value', 'values')} at which the people change"
+    st.image(strictness.rug(points, span, met.epsilon if met else None), width="stretch", alt=alt)
+    with st.container(horizontal=True, key="fc-strict-foot"):
+        st.text("strict", width="stretch")
+        st.text("loose", width="content")
+    named = session.view().card_of
+    names = (met.epsilon, *(named[p].name if p in named else "" for p in met.people)) if met else None
+    widgets.small(strictness.span_words(points, names, sum(card.name != "" for card in named.values())), "tune-span")
+    return epsilon
+
+
+def blur(params) -> None:
+    with st.expander("Rebuild with another blur threshold", key="tune-blur"):
+        threshold = st.number_input(
+            "Faces blurrier than this are left out", 0.0, None, float(params.blur_threshold), 10.0, format="%g",
+            key=f"tune-threshold-{params.blur_threshold}",
+            help="Variance of the Laplacian: about 1 % of good crops lie below 50. Faces without a score are kept.",
+        )  # fmt: skip
+        n = tuning.left_out(session.view(), threshold)
+        label = f"Rebuild ({widgets.faces(n)} would be left out)"
+        if st.button(label, key="tune-rebuild", disabled=threshold == params.blur_threshold):
+            tuning.want(replace(params, blur_threshold=threshold))
+            st.rerun()
+
+
+# --- gauges and warnings -------------------------------------------------------------------------------------------
+
+
+def gauges(shown) -> None:
+    row = gauge_words.gauge_row(shown.plan, session.view(), shown.then, shown.today)
+    for at, gauge in enumerate(row):
+        with st.container(key=f"fc-gauge-{'wrong-' if gauge.is_warning else ''}{at}", gap=None):
+            st.text(gauge.title)
+            st.text(gauge.value)
+            st.text(gauge.line)
+            if at == 2 and gauge.is_warning:
+                impossible(shown)
+
+
+def impossible(shown) -> None:
+    """The faces of an impossible pair side by side."""
+    with st.popover("See them", key="tune-impossible", type="tertiary"):
+        for at, (words, rows) in enumerate(tuning.impossible(shown.plan)):
+            with st.container(horizontal=True, vertical_alignment="center", key=f"fc-pair-{at}"):
+                strip(rows)
+                st.text(words)
+
+
+def asides(shown) -> None:
+    with st.container(horizontal=True, key="fc-aside", gap="medium"):
+        for at, (text, is_wrong) in enumerate(gauge_words.aside(shown.plan.gauges)):
+            with st.container(key=f"fc-{'wrong' if is_wrong else 'quiet'}-{at}", width="content"):
+                st.text(text, width="content")
+    found = gauge_words.warnings(shown.then, shown.today, shown.without_epsilon)
+    if shown.is_single_person:
+        found.append("HDBSCAN found no two groups; these faces are close enough to be one person.")
+    for at, text in enumerate(found):
+        with st.container(key=f"fc-warn-tune-{at}"):
+            st.text(text)
+
+
+# --- what would change ---------------------------------------------------------------------------------------------
+
+
+def changes(shown) -> None:
+    if shown.today is None:
+        first_time(shown)
+        return
+    head = st.container(horizontal=True, key="fc-changes-head", vertical_alignment="center")
+    with head:
+        st.subheader("What would change", anchor=False, width="stretch")
+    if not shown.told:
+        st.text("Nothing would change: these parameters give the people you have.")
+        return
+    with head:
+        counts = {kind: sum(story.kind == kind for story in shown.told) for kind in plan_words.KINDS}
+        kinds = ["all", *(kind for kind in plan_words.KINDS if counts[kind])]
+        words = {"all": f"All {len(shown.told):,}"}
+        words |= {kind: f"{word} {counts[kind]:,}" for kind, word in plan_words.KINDS.items()}
+        kind = st.segmented_control(
+            "Show", kinds, format_func=words.get, default="all", required=True, key=f"tune-kind-{'-'.join(kinds)}",
+            label_visibility="collapsed", width="content",
+        )  # fmt: skip
+    chosen = [story for story in shown.told if story.kind == kind]
+    lines = plan_words.gathered(shown.told) if kind == "all" else chosen
+    n = session.n_shown("tune", LINES)
+    with st.container(key="fc-lines", gap=None):
+        for at, story in enumerate(lines[:n]):
+            line(story, at)
+    if len(lines) > n:
+        st.button(
+            f"Show all {len(lines):,}", key="tune-all", type="tertiary", on_click=session.show_more,
+            args=("tune", len(lines)),
+        )  # fmt: skip
+
+
+def line(story, at: int) -> None:
+    with st.container(horizontal=True, key=f"fc-line-{at}", vertical_alignment="center"):
+        if story.cover >= 0:
+            st.image(tuning.pictures([story.cover], PIXELS), width="content", alt="")
+        with st.container(gap=None, key=f"fc-words-{at}"):
+            st.text(story.title)
+            if story.detail:
+                st.text(story.detail)
+            if story.alarm:
+                with st.container(key=f"fc-wrong-line-{at}"):
+                    st.text(story.alarm)
+        with st.container(horizontal=True, key=f"fc-strips-{at}", gap="small", width="content"):
+            room = max(THUMBS // max(len(story.strips), 1), 2)
+            for rows in story.strips:
+                strip(rows, room)
+
+
+def strip(rows, most: int = THUMBS) -> None:
+    """Some faces in a row, and how many more there are."""
+    shown = rows if len(rows) <= most else rows[: most - 1]
+    if not len(shown):
+        return
+    st.image(tuning.pictures(shown, PIXELS), width="content", alt=[""] * len(shown))
+    if len(rows) > len(shown):
+        st.text(f"+{len(rows) - len(shown):,}", width="content")
+
+
+def first_time(shown) -> None:
+    """Nobody is known yet: who was found, the largest first."""
+    found = [story for story in shown.told if story.kind == "new"]
+    if not found:
+        widgets.empty(
+            "Nobody would be found",
+            "At no place are enough faces close together. Let a person need fewer faces, or fewer neighbours.",
+        )
+        return
+    st.subheader(f"{widgets.plural(len(found), 'person', 'people')} found", anchor=False)
+    st.text(
+        f"{widgets.faces(sum(story.n_faces for story in found))} belong together, the largest person has "
+        f"{found[0].n_faces:,}. Publish to give them names; everything can be tuned again afterwards."
+    )
+
+    def tile(at: int) -> None:
+        story = found[at]
+        face = session.view().faces.ids[story.cover]
+        widgets.face_tile(
+            face, f"found-{at}", f"A person of {widgets.faces(story.n_faces)}",
+            below=lambda: widgets.small(widgets.faces(story.n_faces), f"found-{at}"),
+        )  # fmt: skip
+
+    widgets.grid(min(len(found), 24), tile, "tune-found", "medium")
+    if len(found) > 24:
+        st.text(f"and {len(found) - 24:,} more")
+
+
+# --- questions -----------------------------------------------------------------------------------------------------
+
+
+def questions(shown) -> None:
+    asked = tuning.open_questions()
+    if asked:
+        st.subheader(f"{widgets.plural(len(asked), 'question', 'questions')} for you", anchor=False)
+        for question in asked[:10]:
+            ask(question)
+        if len(asked) > 10:
+            st.text(f"and {len(asked) - 10:,} more, after these")
+    later = tuning.later_questions(shown.plan, asked)
+    if later:
+        label = f"After publishing you will be asked {widgets.plural(len(later), 'question', 'questions')}"
+        with st.expander(label, key="tune-later"):
+            for text in later[:LINES]:
+                st.text(text)
+            if len(later) > LINES:
+                st.text(f"and {len(later) - LINES:,} more")
+
+
+def ask(question) -> None:
+    found = tuning.evidence(question)
+    with st.container(key=f"fc-ask-{question.id}", gap="small"):
+        st.text(plan_words.question_words(question, session.view()))
+        with st.container(horizontal=True, key=f"fc-sides-{question.id}", gap="large"):
+            for at, (name, rows, n) in enumerate(found.sides):
+                with st.container(key=f"fc-side-{at}-{question.id}", width="content", gap="xsmall"):
+                    with st.container(horizontal=True, gap="small", key=f"fc-strips-{at}-{question.id}"):
+                        st.image(tuning.pictures(rows, 144), width="content", alt=[""] * len(rows))
+                    widgets.small(f"{widgets.called(name)}, {widgets.faces(n)}", f"side-{at}-{question.id}")
+        st.text(found.words)
+        with st.container(horizontal=True, gap="small"):
+            for label, is_yes in ((found.yes, True), (found.no, False)):
+                if st.button(label, key=f"tune-{'yes' if is_yes else 'no'}-{question.id}"):
+                    session.act(lambda yes=is_yes: session.service().answer(question, yes))
+                    st.rerun()
+
+
+# --- publish -------------------------------------------------------------------------------------------------------
+
+
+def bar(shown, params) -> None:
+    is_empty = shown.plan.is_empty
+    start = tuning.start_params(session.service())
+    with st.bottom, st.container(horizontal=True, key="fc-publish", vertical_alignment="center"):
+        words, comfort = ("Nothing would change.", "") if is_empty else plan_words.summary(shown.plan, shown.told)
+        with st.container(key="fc-publish-words", gap=None):
+            st.text(words)
+            if comfort:
+                st.text(comfort)
+        st.button("Discard", key="tune-discard", type="tertiary", on_click=tuning.discard, disabled=params == start)
+        label = f"Publish {widgets.plural(shown.then.people, 'person', 'people')}"
+        if st.button(label, key="tune-publish", type="primary", disabled=is_empty):
+            # Exactly the plan on the screen; a stale one is refused and told.
+            session.act(lambda: session.service().publish(shown.plan))
+            st.rerun()
+
+
+main()

@@ -111,7 +111,7 @@ def extract(hierarchy: Hierarchy, params: ExtractionParams | None = None) -> Clu
         return Clustering(np.full(n, NOISE, np.int32), np.zeros(n, np.float32))
     tree = hierarchy.single_linkage
     if params.method == "cut":
-        return _numbered(*_cut(tree, params), n)
+        return numbered(*_cut(tree, params), n)
     condensed = condense(tree, params.min_cluster_size)
     if len(condensed.parent) == 1:
         if params.method == "leaf":
@@ -119,7 +119,7 @@ def extract(hierarchy: Hierarchy, params: ExtractionParams | None = None) -> Clu
         return _single_cluster(condensed, max(params.epsilon, SINGLE_CLUSTER_EPSILON))
     chosen = with_epsilon(condensed, selected(condensed, params.method), params.epsilon)
     labels, strength = _label(condensed.face_cluster, condensed.face_lambda, condensed.parent, condensed.death, chosen)
-    return _numbered(labels, strength, len(condensed.parent))
+    return numbered(labels, strength, len(condensed.parent))
 
 
 def selected(tree: CondensedTree, method: Method) -> NDArray[np.bool_]:
@@ -237,7 +237,7 @@ def _cut_tree(left, right, height, size, least, epsilon):  # type: ignore[no-unt
     return labels, strength
 
 
-def _numbered(labels: NDArray[np.int32], strength: NDArray[np.float32], most: int) -> Clustering:
+def numbered(labels: NDArray[np.int32], strength: NDArray[np.float32], most: int) -> Clustering:
     """Numbers the clusters (labels below `most`) by size, largest first, ties by smallest row."""
     return Clustering(_new_numbers(labels, most), strength)
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.clustering.arrays import report
-from facecluster.clustering.extract import SINGLE_CLUSTER_EPSILON, Clustering, ExtractionParams, _numbered, extract
+from facecluster.clustering.extract import SINGLE_CLUSTER_EPSILON, Clustering, ExtractionParams, extract, numbered
 from facecluster.clustering.hierarchy import Hierarchy, build_hierarchy
 from facecluster.clustering.tiles import Progress
+from facecluster.clustering.tree import SMALLEST_DISTANCE
 
 # hdbscan needs 42 s at 10,000 faces of 512 numbers, and time grows with the square.
 SAMPLE = 10_000
@@ -92,7 +93,7 @@ def verify(
         largest_weight_difference=difference,
         is_weights_equal=difference <= WEIGHT_TOLERANCE,
         is_labels_equal=bool(np.array_equal(selected, clusters.labels)),
-        label_differences=_in_other_company(clusters.labels, hdbscan_clustering(vectors, min_samples, params).labels),
+        label_differences=_in_other_company(clusters.labels, _clusters_of(fitted, params).labels),
     )
 
 
@@ -100,25 +101,31 @@ def hdbscan_clustering(vectors: NDArray[np.float32], min_samples: int, params: E
     """Cluster with the hdbscan package end to end, numbered as `extract` numbers."""
     n = len(vectors)
     if n < 3:
-        return numbered(np.full(n, -1, np.int32), np.zeros(n, np.float32))
-    fitted = _fitted(vectors, min_samples, params)
+        return _renumbered(np.full(n, -1, np.int32), np.zeros(n, np.float32))
+    return _clusters_of(_fitted(vectors, min_samples, params), params)
+
+
+def _clusters_of(fitted: Any, params: ExtractionParams) -> Clustering:
     if params.method == "cut":
         labels = fitted.single_linkage_tree_.get_clusters(params.epsilon, params.min_cluster_size)
-        return numbered(labels.astype(np.int32), (labels >= 0).astype(np.float32))
-    return numbered(fitted.labels_.astype(np.int32), fitted.probabilities_.astype(np.float32))
+        return _renumbered(labels.astype(np.int32), (labels >= 0).astype(np.float32))
+    return _renumbered(fitted.labels_.astype(np.int32), fitted.probabilities_.astype(np.float32))
 
 
 def selected_by_hdbscan(hierarchy: Hierarchy, params: ExtractionParams, is_fallback: bool) -> NDArray[np.int32]:
     """Labels that hdbscan's own condensing and selection find in our tree, numbered as `extract` numbers."""
     from hdbscan.hdbscan_ import _tree_to_labels
 
-    tree = hierarchy.single_linkage
-    table = np.column_stack([tree.left, tree.right, tree.height, tree.size]).astype(np.float64)
+    table = hierarchy.single_linkage.as_linkage_matrix()
+    # Copies merge at 0, and hdbscan's lambda of that is infinite; ours has a floor.
+    table[:, 2] = np.maximum(table[:, 2], SMALLEST_DISTANCE)
     n = hierarchy.n_faces
     if params.method == "cut":
-        from hdbscan.plots import SingleLinkageTree
+        from hdbscan._hdbscan_tree import labelling_at_cut
 
-        found = SingleLinkageTree(table).get_clusters(params.epsilon, params.min_cluster_size)
+        # The package cuts below epsilon, we at it as well.
+        above = np.nextafter(params.epsilon, np.inf)
+        found = labelling_at_cut(table, above, params.min_cluster_size)
     else:
         found = _tree_to_labels(
             np.empty((n, 1)),
@@ -128,12 +135,11 @@ def selected_by_hdbscan(hierarchy: Hierarchy, params: ExtractionParams, is_fallb
             allow_single_cluster=is_fallback,
             cluster_selection_epsilon=max(params.epsilon, SINGLE_CLUSTER_EPSILON) if is_fallback else params.epsilon,
         )[0]
-    return numbered(np.asarray(found, np.int32), np.zeros(n, np.float32)).labels
+    return _renumbered(np.asarray(found, np.int32), np.zeros(n, np.float32)).labels
 
 
-def numbered(labels: NDArray[np.int32], strength: NDArray[np.float32]) -> Clustering:
-    """Clusters under the numbers that `extract` would give them."""
-    return _numbered(labels, strength, int(labels.max(initial=-1)) + 1)
+def _renumbered(labels: NDArray[np.int32], strength: NDArray[np.float32]) -> Clustering:
+    return numbered(labels, strength, int(labels.max(initial=-1)) + 1)
 
 
 def _fitted(vectors: NDArray[np.float32], min_samples: int, params: ExtractionParams) -> Any:

@@ -1,17 +1,16 @@
-"""A plan in plain words: one story a person, the sentence beside Publish, and the gauges."""
+"""A plan in plain words: one story a person, and the sentence beside Publish."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster.clustering import gauges
-from facecluster.model import BLURRED, PersonId, Question
+from facecluster.model import PersonId, Question
 from facecluster.reconcile import CRUMB, Plan, PlanLine
 from facecluster.ui.widgets import faces, plural
 from facecluster.view import View
@@ -21,7 +20,6 @@ Kind = Literal["split", "merged", "gone", "new", "grown", "shrunk"]
 KINDS: dict[Kind, str] = {
     "split": "Split", "merged": "Merged", "gone": "Gone", "new": "New", "grown": "Grown", "shrunk": "Shrunk",
 }  # fmt: skip
-_NONE = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -52,27 +50,6 @@ class Story:
     n_people: int = 1
     n_faces: int = 0
     alarm: str = ""
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """One number with the line under it."""
-
-    title: str
-    value: str
-    line: str
-    is_warning: bool = False
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What gauges compare: one state of the library, live or planned."""
-
-    people: int
-    not_sure: int
-    share: float
-    impossible_pairs: int
-    largest: int
 
 
 @dataclass
@@ -198,9 +175,9 @@ def _destinations(book: _Book, line: PlanLine, most: int = 2) -> str:
 def _took_in(book: _Book, line: PlanLine, absorbed: Sequence[PlanLine]) -> Story:
     named = [other.name for other in absorbed if other.name]
     unnamed = len(absorbed) - len(named)
-    if line.name or line.before and named:
+    if line.name or (line.before and named):
         whom = [*named, *_some_unnamed(unnamed)]
-        title = f"{_someone(line.name)} would take in {_listed(whom)}"
+        title = f"{_someone(line.name)} would take in {listed(whom)}"
     else:
         n = unnamed + (line.before > 0)
         title = f"{_count_word(n)} unnamed people would become one" if n > 1 else "An unnamed person would be made anew"
@@ -298,109 +275,15 @@ def summary(plan: Plan, told: Sequence[Story]) -> tuple[str, str]:
     comfort = "It can be undone." if not (plan.before >= 0).any() else "No name is lost, and it can be undone."
     if gone:
         keep = "keeps the name but has" if len(gone) == 1 else "keep their names but have"
-        comfort = f"{_listed(gone)} {keep} no faces left. It can be undone."
-    return f"Publishing {_and(parts)}.", comfort
+        comfort = f"{listed(gone)} {keep} no faces left. It can be undone."
+    return f"Publishing {joined(parts)}.", comfort
 
 
 def _who(some: Sequence[Story], plan: Plan) -> str:
     names = {line.person: line.name for line in plan.lines}
     named = [name for story in some if (name := names.get(PersonId(story.key.split("-", 1)[1]), ""))]
     unnamed = sum(story.n_people for story in some) - len(named)
-    return _listed([*named, *_some_unnamed(unnamed)])
-
-
-def counts_of(owner: Rows, label: Rows, is_masked: NDArray[np.bool_], photo: Rows) -> Counts:
-    """Count one state of the library: who owns each face, and what the clusters say."""
-    open_rows = (label != BLURRED) & ~is_masked
-    not_sure = int((open_rows & (owner < 0)).sum())
-    sizes = np.bincount(owner[owner >= 0])
-    return Counts(
-        int((sizes > 0).sum()),
-        not_sure,
-        not_sure / max(int(open_rows.sum()), 1),
-        gauges.impossible_pairs(owner, photo),
-        int(sizes.max(initial=0)),
-    )
-
-
-def live_counts(view: View) -> Counts | None:
-    """The library as it is today; None before anything was published."""
-    if view.snapshot.run is None:
-        return None
-    return counts_of(view.state.owner, view.label, view.state.is_masked, view.faces.photo_number)
-
-
-def plan_counts(plan: Plan, view: View) -> Counts:
-    """The library as a plan would have it."""
-    return counts_of(plan.after, plan.label, view.state.is_masked, view.faces.photo_number)
-
-
-def gauge_row(plan: Plan, view: View, then: Counts, today: Counts | None) -> list[Gauge]:
-    """People, not sure, impossible pairs, names at risk."""
-    pairs = then.impossible_pairs
-    knows_photos = bool((view.faces.photo_number >= 0).any())
-    at_risk = [view.snapshot.people[p].name for p in plan.names_at_risk if p in view.snapshot.people]
-    n_pins = int((view.state.pin >= 0).sum())
-    safe = f"{faces(n_pins)} you confirmed stay" if n_pins else "Every name stays with its faces"
-    today_pairs = f", {today.impossible_pairs:,} today" if today is not None else ""
-    twice = "People twice in one photo" if pairs else "Nobody twice in one photo"
-    return [
-        Gauge("People", f"{then.people:,}", f"{today.people:,} today" if today is not None else "Nobody yet"),
-        Gauge(
-            "Not sure",
-            faces(then.not_sure),
-            f"{then.share:.1%}" + (f", {faces(today.not_sure)} today" if today is not None else ""),
-        ),
-        Gauge(
-            "Impossible pairs",
-            f"{pairs:,}" if knows_photos else "Unknown",
-            twice + today_pairs if knows_photos else "No photo is known",
-            is_warning=pairs > 0,
-        ),
-        Gauge(
-            "Names at risk",
-            f"{len(at_risk):,}" if at_risk else "None",
-            _listed(at_risk) if at_risk else safe,
-            is_warning=bool(at_risk),
-        ),
-    ]
-
-
-def aside(measured: Mapping[str, float]) -> list[tuple[str, bool]]:
-    """The small second line: what else is counted, and whether it is wrong."""
-    pins, rejections = int(measured["contradicted_pins"]), int(measured["contradicted_not_persons"])
-    said = [
-        plural(pins, "confirmation", "confirmations") if pins else "",
-        plural(rejections, "rejection", "rejections") if rejections else "",
-    ]
-    said = [text for text in said if text]
-    against = f"The clusters contradict {_and(said)} of yours; yours hold" if said else ""
-    words = [
-        (against, True),
-        (f"{measured['churn']:.1%} of the faces change hands", False),
-        (f"{faces(int(measured['blurred']))} too blurred to sort", False),
-    ]
-    return [(text, is_wrong) for text, is_wrong in words if text]
-
-
-def warnings(then: Counts, today: Counts | None, without_epsilon: Counts | None) -> list[str]:
-    """What to look at before publishing, measured against today and against epsilon 0."""
-    found = []
-    for other, when in ((today, "today"), (without_epsilon, "without epsilon")):
-        if other is None or other.people == 0:
-            continue
-        if then.largest >= 2 * other.largest:
-            found.append(
-                f"The largest person would have {faces(then.largest)}, against {other.largest:,} {when}: "
-                "groups of different people are falling together."
-            )
-        if then.impossible_pairs > 2 * other.impossible_pairs:
-            found.append(
-                f"Impossible pairs rise to {then.impossible_pairs:,}, against {other.impossible_pairs:,} {when}: "
-                "these are people joined with somebody from the same photo."
-            )
-    # Said once each, against whichever comes first.
-    return list({text.split(",")[0]: text for text in reversed(found)}.values())[::-1]
+    return listed([*named, *_some_unnamed(unnamed)])
 
 
 def question_words(question: Question, view: View) -> str:
@@ -432,10 +315,12 @@ def _signed(line: PlanLine) -> str:
     return f"+{faces(more)}" if more else f"−{faces(fewer)}"
 
 
-def _and(words: Sequence[str]) -> str:
+def joined(words: Sequence[str]) -> str:
+    """Words with commas and an "and"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
-def _listed(words: Iterable[str], most: int = 3) -> str:
+def listed(words: Iterable[str], most: int = 3) -> str:
+    """The first few, and how many more."""
     known = list(words)
-    return _and(known if len(known) <= most else [*known[: most - 1], f"{len(known) - most + 1:,} more"])
+    return joined(known if len(known) <= most else [*known[: most - 1], f"{len(known) - most + 1:,} more"])

@@ -205,11 +205,6 @@ def checkbox_key(scope: str, item: str, of_generation: int) -> str:
     return f"pick-{scope}-{of_generation}-{item}"
 
 
-def close(popover: str) -> None:
-    """Close a popover, as a callback of what stands in it."""
-    st.session_state[popover] = False
-
-
 # --- values that a page's callbacks leave for its next run ---------------------------------------------------------
 
 

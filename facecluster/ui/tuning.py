@@ -1,25 +1,24 @@
-"""What Tune stands on besides widgets: its parameters, plans kept for going back, and an epsilon slider that is true."""
+"""What Tune stands on besides widgets: its parameters, plans kept for going back, faces behind a question."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from facecluster.model import PersonId
+from facecluster.clustering.gauges import impossible_pair_rows
+from facecluster.model import PersonId, Question
 from facecluster.reconcile import Plan
-from facecluster.search import cosine
 from facecluster.service import LIVE_MIN_SAMPLES, Params, Service
-from facecluster.ui import plan_words, session
+from facecluster.ui import gauge_words, plan_words, session, widgets
+from facecluster.ui.strictness import Meeting, first_meeting
 from facecluster.view import View
 
-WHOLE = (0.0, 2.0)  # every distance that two unit vectors can have
-_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02)
-_MOST_STEPS = 120  # more positions than a hand can tell apart on a slider of 350 pixels
 _KEPT = 12  # plans; one of 100,000 faces takes about 3 MB
 
 
@@ -27,7 +26,7 @@ _KEPT = 12  # plans; one of 100,000 faces takes about 3 MB
 
 
 def start_params(service: Service) -> Params:
-    """Parameters of the live run, else the settings'. Tune always reads the saved hierarchy, so the engine is its own."""
+    """Parameters of the live run, else the settings'; the engine is always our own, because only it is live."""
     run = service.view().snapshot.run
     known = {f.name for f in fields(Params)} - {"engine"}
     given = {key: value for key, value in run.params.items() if key in known} if run is not None else {}
@@ -84,9 +83,9 @@ class Bench:
 
     plan: Plan
     told: tuple[plan_words.Story, ...]
-    then: plan_words.Counts
-    today: plan_words.Counts | None
-    without_epsilon: plan_words.Counts | None
+    then: gauge_words.Counts
+    today: gauge_words.Counts | None
+    without_epsilon: gauge_words.Counts | None
     is_single_person: bool
 
 
@@ -118,12 +117,12 @@ def _bench(_service: Service, library: str, version: str, key: str, _params: Par
     plan = _service.plan(_params)
     base = None
     if _params.epsilon > 0 and _params.method != "cut":
-        base = plan_words.plan_counts(_service.plan(replace(_params, epsilon=0.0)), view)
+        base = gauge_words.plan_counts(_service.plan(replace(_params, epsilon=0.0)), view)
     return Bench(
         plan,
         tuple(plan_words.stories(plan, view)),
-        plan_words.plan_counts(plan, view),
-        plan_words.live_counts(view),
+        gauge_words.plan_counts(plan, view),
+        gauge_words.live_counts(view),
         base,
         _service.extracted(_params)[1].is_single_cluster_fallback,
     )
@@ -145,132 +144,100 @@ def _changes_and_meeting(
     return found, first_meeting(_service, _params, found)
 
 
-# --- the slider ----------------------------------------------------------------------------------------------------
+# --- faces and questions -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Span:
-    """Range of the epsilon slider, and how positions on it and values of epsilon belong together.
+class Evidence:
+    """What a curator needs to answer a question.
 
-    The left end stands for every value below the first change and the right end for every value above the last:
-    a value out there is kept as it is while the slider rests at that end.
-    """
-
-    low: float
-    high: float
-    step: float
-
-    def position(self, epsilon: float) -> float:
-        """Where the slider stands for a value."""
-        inside = min(max(epsilon, self.low), self.high)
-        return round(min(self.low + round((inside - self.low) / self.step) * self.step, self.high), 4)
-
-    def epsilon(self, position: float, *known: float) -> float:
-        """The value meant by a position: one of the known values that stand there, else the position itself."""
-        return next((value for value in known if abs(self.position(value) - position) < self.step / 4), position)
-
-
-def span_of(changes: NDArray[np.float64], is_whole: bool = False) -> Span:
-    """The slider spans the values at which something changes, with a little room on both sides."""
-    if is_whole or not len(changes):
-        return Span(*WHOLE, 0.01)
-    first, last = float(changes[0]), float(changes[-1])
-    room = max(0.06 * (last - first), 0.01)
-    wide = last - first + 2 * room
-    step = next((s for s in _STEPS if wide / s <= _MOST_STEPS), _STEPS[-1])
-    low = max(math.floor((first - room) / step) * step, 0.0)
-    n_steps = math.ceil((last + room - low) / step)
-    return Span(round(low, 4), round(low + n_steps * step, 4), step)
-
-
-@dataclass(frozen=True)
-class Meeting:
-    """The least epsilon at which two named people fall into one cluster, who do not without epsilon."""
-
-    epsilon: float
-    people: tuple[PersonId, PersonId]
-
-
-def first_meeting(service: Service, params: Params, changes: NDArray[np.float64]) -> Meeting | None:
-    """Find by halving where the first two named people meet; None where they never do."""
-    view = service.view()
-    if int(view.state.is_named.sum()) < 2 or not len(changes):
-        return None
-    apart = _homes(service, view, replace(params, epsilon=0.0))
-
-    def met(epsilon: float) -> tuple[int, int] | None:
-        return _who_met(_homes(service, view, replace(params, epsilon=epsilon)), apart)
-
-    if met(float(changes[-1])) is None:
-        return None
-    low, high = -1, len(changes) - 1  # nobody has met at low, somebody has at high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if met(float(changes[middle])) else (middle, high)
-    pair = met(float(changes[high]))
-    assert pair is not None  # noqa: S101  (the loop keeps it so)
-    return Meeting(float(changes[high]), (view.state.people[pair[0]], view.state.people[pair[1]]))
-
-
-def _homes(service: Service, view: View, params: Params) -> Mapping[int, int]:
-    """The cluster that holds most faces of each named person."""
-    rows, clusters = service.extracted(params)
-    owner, label = view.state.owner[rows], clusters.labels
-    is_named = (owner >= 0) & view.state.is_named[owner] & (label >= 0) & ~view.state.is_masked[rows]
-    n = clusters.n_clusters
-    pairs, counts = np.unique(owner[is_named].astype(np.int64) * max(n, 1) + label[is_named], return_counts=True)
-    order = np.argsort(counts, kind="stable")  # the largest is written last
-    return {int(p) // max(n, 1): int(p) % max(n, 1) for p in pairs[order]}
-
-
-def _who_met(homes: Mapping[int, int], apart: Mapping[int, int]) -> tuple[int, int] | None:
-    """Two people of one home who have different ones when apart."""
-    first: dict[int, int] = {}
-    for person, home in sorted(homes.items()):
-        other = first.setdefault(home, person)
-        if other != person and apart.get(other, -1 - other) != apart.get(person, -1 - person):
-            return other, person
-    return None
-
-
-def strict_words(epsilon: float, changes: NDArray[np.float64]) -> str:
-    """The value in force, in both measures."""
-    words = f"distance {epsilon:.3g} · cosine {cosine(epsilon):.2f}"
-    return words + (", no effect" if not len(changes) or epsilon < changes[0] else "")
-
-
-def span_words(changes: NDArray[np.float64], meeting: tuple[float, str, str] | None, n_named: int) -> str:
-    """Where epsilon matters, from the data: below which value it does nothing, and where two named people would merge.
-
-    Parameters
+    Attributes
     ----------
-    changes : NDArray[np.float64]
-        As `Service.epsilon_changes` gives them.
-    meeting : tuple[float, str, str] or None
-        Where the first two named people meet, and their names.
-    n_named : int
-        How many people have names.
+    sides : tuple[tuple[str, Rows, int], ...]
+        For each side its name, some face rows, and how many there are.
+    words : str
+        What speaks for or against.
+    yes, no : str
+        What the buttons say: what they write, and how much.
     """
-    if not len(changes):
-        return "Epsilon changes nothing here, at any value: no two groups are left to join."
-    first = math.floor(float(changes[0]) * 100) / 100
-    words = f"Below {first:.2f} (cosine {cosine(first):.2f}) epsilon changes nothing here"
-    if meeting is not None:
-        at = math.ceil(meeting[0] * 100) / 100
-        who = f"{meeting[1]} and {meeting[2]}, the first two named people," if all(meeting[1:]) else "two named people"
-        return f"{words}; at {at:.2f} (cosine {cosine(at):.2f}) {who} would merge."
-    if n_named > 1:
-        return f"{words}, and no two named people merge at any value."
-    last = math.ceil(float(changes[-1]) * 100) / 100
-    return f"{words}; above {last:.2f} (cosine {cosine(last):.2f}) nothing is left to merge."
+
+    sides: tuple[tuple[str, NDArray[np.int64], int], ...]
+    words: str
+    yes: str
+    no: str
 
 
-def rug(changes: NDArray[np.float64], span: Span, met: float | None) -> str:
-    """SVG under the slider: one thin line for each value at which something changes, amber where named people meet."""
-    wide = span.high - span.low
-    places = np.unique(np.round((changes - span.low) / wide * 348).astype(np.int64)) if len(changes) else []
-    lines = "".join(f'<path d="M{x + 0.5} 6V14" stroke="#9a9184" opacity=".7"/>' for x in places if 0 <= x <= 348)
-    if met is not None and span.low <= met <= span.high:
-        x = round((met - span.low) / wide * 348) + 0.5
-        lines += f'<path d="M{x} 0V14" stroke="#c98a2b" stroke-width="2"/>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 350 14" width="350" height="14">{lines}</svg>'
+def pictures(rows: NDArray[np.integer[Any]] | Sequence[int], size: int) -> list[bytes | str]:
+    """Pictures of some face rows."""
+    ids = session.view().faces.ids
+    return [session.picture(ids[int(row)], size) for row in rows]
+
+
+def open_questions() -> list[Question]:
+    """What can be answered now: questions of the live run that nobody has answered."""
+    view = session.view()
+    keep = [q for q in (view.snapshot.run.questions if view.snapshot.run is not None else ()) if q.kind == "keep"]
+    return [*view.state.questions, *(q for q in keep if q.person in view.number and len(_loose(view, q.person)))]
+
+
+def later_questions(plan: Plan, asked: Sequence[Question]) -> list[str]:
+    """Questions that come with publishing."""
+    known = {question.id for question in asked}
+    view = session.view()
+    return [plan_words.question_words(q, view) for q in plan.questions if q.id not in known]
+
+
+def evidence(question: Question) -> Evidence:
+    """The faces of both sides, and what speaks for or against."""
+    view = session.view()
+    name = view.person(question.person).name
+    mine = view.rows(question.person)
+    if question.other is None:
+        loose = _loose(view, question.person)
+        kept = np.setdiff1d(mine, loose)
+        n = widgets.faces(len(loose))
+        return Evidence(
+            ((name, _some(view, kept), len(kept)), ("In question", _some(view, loose), len(loose))),
+            "The last run put these faces nowhere.",
+            f"Yes, confirm {n}",
+            f"No, {n} become nobody's",
+        )
+    theirs = view.rows(question.other)
+    other = view.person(question.other).name
+    photos = view.faces.photo_number
+    n_shared = int((np.intersect1d(photos[mine], photos[theirs]) >= 0).sum())
+    centres = [np.asarray(view.faces.vectors[rows], np.float64).mean(axis=0) for rows in (mine, theirs)]
+    lengths = [float(np.linalg.norm(centre)) for centre in centres]
+    alike = float(centres[0] @ centres[1]) / max(lengths[0] * lengths[1], 1e-9)
+    together = f"Together in {widgets.plural(n_shared, 'photo', 'photos')}, so hardly one person"
+    words = widgets.alike(math.sqrt(max(2 - 2 * alike, 0.0)), alike) + " between their averages"
+    return Evidence(
+        ((name, _some(view, mine), len(mine)), (other, _some(view, theirs), len(theirs))),
+        f"{together if n_shared else 'Never in one photo'} · {words}",
+        f"Yes, make them one person of {widgets.faces(len(mine) + len(theirs))}",
+        "No, keep them apart",
+    )
+
+
+def impossible(plan: Plan, most: int = 12) -> list[tuple[str, NDArray[np.int32]]]:
+    """Impossible pairs of a plan: whose they would be, and the two face rows."""
+    view = session.view()
+    names = {line.person: line.name for line in plan.lines}
+    pairs = impossible_pair_rows(plan.after, view.faces.photo_number)
+    words = [names.get(plan.people[int(plan.after[a])]) or "An unnamed person" for a, _ in pairs[:most]]
+    found = [
+        (f"{who}, twice in {view.faces.photo[int(a)]}", pair)
+        for who, pair, (a, _) in zip(words, pairs, pairs.tolist(), strict=False)
+    ]
+    return found
+
+
+def _loose(view: View, person: PersonId) -> NDArray[np.int64]:
+    """Faces that a person kept although the live run put them nowhere, and that nobody confirmed."""
+    rows = view.rows(person)
+    return rows[(view.label[rows] < 0) & (view.state.pin[rows] < 0)]
+
+
+def _some(view: View, rows: NDArray[np.int64], most: int = 4) -> NDArray[np.int64]:
+    """The most certain ones."""
+    return rows[np.argsort(-view.strength[rows], kind="stable")][:most]

@@ -329,10 +329,10 @@ def photo_dialog(face: FaceId, actions: Callable[[], None] | None = None) -> Non
                 ],
                 "face",
             )
-        with st.container(horizontal=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
             if actions is not None:
                 actions()
-            st.page_link("pages/find.py", label="Find similar faces", query_params={"face": face})
+            st.page_link("pages/find.py", label="Find similar faces", query_params={"face": face}, width="content")
         if others:
             st.text(f"Also in this photo: {plural(len(others), 'face', 'faces')}")
             grid(min(len(others), 12), lambda at: _in_photo(others[at]), "in-photo", "medium")
@@ -345,11 +345,14 @@ def photo_dialog(face: FaceId, actions: Callable[[], None] | None = None) -> Non
 def _in_photo(card: FaceCard) -> None:
     owner = session.view().card_of.get(card.person) if card.person is not None else None
     name = called(owner.name) if owner else "Nobody"
-    face_tile(card.id, f"also-{card.id}", name)
-    if owner is not None:
-        st.page_link("pages/person.py", label=escaped(name), query_params={"id": owner.id})
-    else:
-        small(name, f"also-{card.id}")
+
+    def below() -> None:
+        if owner is not None:
+            st.page_link("pages/person.py", label=escaped(name), query_params={"id": owner.id})
+        else:
+            small(name, f"also-{card.id}")
+
+    face_tile(card.id, f"also-{card.id}", name, below=below)
 
 
 def certainty(is_confirmed: bool, strength: float | None) -> str:
