@@ -1,4 +1,4 @@
-"""Import and load of 100,000 faces in the embedded library: `python benchmarks/storage.py [FACES]`.
+"""Import and load of 100,000 faces in the embedded library: `python -m benchmarks.storage [FACES]`.
 
 The peer is numpy itself in the same run: what `np.save` and `np.load` need for the same vectors, the least that
 writing and reading them can cost. Each side runs in its own process; the file system's cache is warm.

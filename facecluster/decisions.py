@@ -64,6 +64,11 @@ class Draft:
         self._new[(kind, subject, obj)] = value
 
     @property
+    def keys(self) -> tuple[tuple[Kind, str, str], ...]:
+        """What this draft spoke of, in the order it was said."""
+        return tuple(self._new)
+
+    @property
     def decisions(self) -> tuple[Decision, ...]:
         """What differs from the snapshot, in the order it was said."""
         facts = self.snapshot.facts
@@ -100,7 +105,7 @@ def clean_name(name: str) -> str:
 def new_person(draft: Draft, first_face: FaceId) -> PersonId:
     """Add a person; the id comes from a face, so the same act makes the same person."""
     taken = {subject for kind, subject, _ in draft.snapshot.facts if kind == "person"}
-    taken |= {subject for kind, subject, _ in draft._new if kind == "person"}
+    taken |= {subject for kind, subject, _ in draft.keys if kind == "person"}
     person = person_id(first_face, taken)
     draft.set("person", person, "1")
     return person
@@ -138,10 +143,12 @@ def rename(draft: Draft, person: PersonId, name: str) -> None:
 
 def confirm(draft: Draft, person: PersonId, faces: Sequence[FaceId]) -> None:
     """Say that these faces are this person."""
+    chosen = set(faces)
+    for kind, face, obj in (*draft.snapshot.facts, *draft.keys):
+        if kind == "not_person" and face in chosen and resolve(draft, PersonId(obj)) == person:
+            draft.set("not_person", face, None, obj)
     for face in faces:
         draft.set("pin", face, person)
-        if draft.get("not_person", face, person):
-            draft.set("not_person", face, None, person)
         if draft.get("mark", face):
             draft.set("mark", face, None)
 

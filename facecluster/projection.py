@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 SEED = 0
 MIN_DIST = 0.15
 N_NEIGHBORS = 15
+# Of the start's width. UMAP divides by the span of each axis, and identical faces must not start in one spot.
+_JITTER = 1e-4
 
 
 def project(
@@ -22,18 +24,20 @@ def project(
     vectors : NDArray[np.float32]
         Shape (n_faces, dimension), unit rows; only their two main axes are used, as the start.
     indices, distances : NDArray
-        Shape (n_faces, k): exact neighbours, the face itself left out.
+        Shape (n_faces, k): exact neighbours, ascending, the face itself left out. Up to `N_NEIGHBORS` or fewer faces,
+        and with k below 2, the two main axes are the map.
 
     Returns
     -------
     NDArray[np.float32]
-        Shape (n_faces, 2). Neither distance nor area on it means anything by itself.
+        Shape (n_faces, 2), finite. Neither distance nor area on it means anything by itself.
     """
     n = len(vectors)
     start = _principal_axes(vectors)
     if n <= N_NEIGHBORS or indices.shape[1] < 2:
         return start
     k = min(N_NEIGHBORS, indices.shape[1] + 1)
+    # umap-learn counts the face itself as its own first neighbour.
     own = np.arange(n, dtype=np.int32)[:, None]
     knn = (
         np.hstack([own, indices[:, : k - 1]]).astype(np.int32),
@@ -51,6 +55,7 @@ def project(
             random_state=SEED,
             n_jobs=1,
             precomputed_knn=(*knn, None),
+            # Without it, fewer than 4,096 faces are measured pair by pair and the given neighbours are not looked at.
             force_approximation_algorithm=True,
         )
         return np.asarray(model.fit_transform(np.ascontiguousarray(vectors)), np.float32)
@@ -64,7 +69,9 @@ def _principal_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     centred = np.asarray(vectors, np.float32) - vectors.mean(axis=0)
     _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
     axes = axes[:, [-1, -2]]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
     plane = centred @ axes
     span = np.abs(plane).max()
-    return np.asarray(plane * (10.0 / span if span > 0 else 1.0), np.float32)
+    plane *= 10.0 / span if span > 0 else 1.0
+    plane += np.random.default_rng(SEED).normal(scale=10.0 * _JITTER, size=plane.shape)
+    return np.asarray(plane, np.float32)

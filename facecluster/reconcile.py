@@ -233,7 +233,7 @@ def _settle(state: RowState, label: NDArray[np.int32], tally: _Tally, homes: Map
     for p, c in homes.items():
         if c >= 0 and p not in match.residents.setdefault(c, []):
             match.residents[c] = sorted([*match.residents[c], p])
-    sure = _sure(match)
+    sure = _sure(match, homes)
     match.heirs = {c: _heir(match, c, pinned_in.get(c, set()), sure.get(c)) for c in range(len(match.owned))}
     _keep_residents(match)
     _settle_parts(match)
@@ -260,9 +260,13 @@ def _fallen(state: RowState, label: NDArray[np.int32]) -> dict[int, NDArray[np.i
     return {p: some for p, some in enumerate(_rows_by_person(state.owner[rows], rows, n)) if len(some)}
 
 
-def _sure(match: _Match) -> dict[int, int]:
+def _sure(match: _Match, homes: Mapping[int, int]) -> dict[int, int]:
     """Cluster -> person where both halves agree; both are strict majorities, so no person stands twice."""
-    return {c: p for (c, p), n in match.tally.n.items() if 2 * n > int(match.total[p]) and 2 * n > int(match.owned[c])}
+    return {
+        c: p
+        for (c, p), n in match.tally.n.items()
+        if 2 * n > int(match.total[p]) and 2 * n > int(match.owned[c]) and homes.get(p, c) == c
+    }
 
 
 def _pinned_people(state: RowState, label: NDArray[np.int32]) -> dict[int, set[int]]:
@@ -295,29 +299,17 @@ def _keep_residents(match: _Match) -> None:
 
 
 def _settle_parts(match: _Match) -> None:
-    """Parts of split people of at least a tenth: their own new person where somebody else lives, else with the cluster.
-
-    A part with a face that the curator told apart from the person goes with the cluster: there is nothing to ask.
-    """
+    """Parts of at least a tenth that leave: to a new person where somebody else lives, else with the cluster."""
     groups: dict[tuple[int, int], int] = {}
-    told_apart = _told_apart_from_own(match)
     for (c, p), n in sorted(match.tally.n.items()):
         is_guest = match.state.is_protected[p] and p not in match.residents.get(c, []) and match.heirs[c] != p
-        if not is_guest or n < CRUMB * int(match.total[p]) or (c, p) in told_apart:
+        if not is_guest or n < CRUMB * int(match.total[p]):
             continue
         if match.residents.get(c):
             groups[c, p] = match.n_people + len(groups)
         match.parts.append((p, c, groups.get((c, p), -1)))
     _give(match, groups)
     match.n_people += len(groups)
-
-
-def _told_apart_from_own(match: _Match) -> set[tuple[int, int]]:
-    """(cluster, person) where a face is said to be somebody else than another face of the same person."""
-    pairs = match.state.different
-    own = match.state.owner[pairs]
-    rows = np.unique(pairs[own[:, 0] == own[:, 1]])
-    return set(zip(match.label[rows].tolist(), match.state.owner[rows].tolist(), strict=True))
 
 
 def _give(match: _Match, to: Mapping[tuple[int, int], int]) -> None:
@@ -417,7 +409,8 @@ def _open_questions(match: _Match, outcome: _Tally) -> tuple[set[tuple[int, int]
         if other is not None:
             asked.add((person, other))
     pairs = {(min(a, b), max(a, b)) for a, b in asked if a != b and {a, b} <= present} - apart
-    met, at_risk = _meetings(match, outcome, {p for pair in pairs for p in pair}, apart)
+    groups = {group for _, _, group in match.parts if group >= 0}
+    met, at_risk = _meetings(match, outcome, groups.union(*pairs), apart)
     return pairs | met, at_risk | match.keeps.keys()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +26,7 @@ from facecluster.clustering import (
 )
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
-from facecluster.decisions import Draft
+from facecluster.decisions import UNSEEN, Draft
 from facecluster.demo import demo_faces
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.importing import Refusal, read_faces
@@ -130,11 +130,15 @@ class Service:
         return self._people.runs()
 
     def find(self, face: FaceId | None = None, person: PersonId | None = None, k: int | None = None) -> list[Hit]:
-        """Nearest faces to a face or a person (whose own are left out), widened to whole people."""
+        """Nearest faces to a face or a person, widened to whole people.
+
+        A person's own faces are left out; those of the owner of a face come on top of the `k`.
+        """
         view = self.view()
         wanted = k or self.settings.search_top_k
         if face is not None:
-            row = view.row(face)
+            row, owner = view.row(face), view.owner(face)
+            wanted += len(view.rows(owner)) if owner is not None else 0
             return search.widened(
                 view.faces.vectors, view.state.owner, view.faces.vectors[row], wanted, np.array([row])
             )
@@ -187,7 +191,7 @@ class Service:
 
     def is_ready(self, params: Params) -> bool:
         """Whether `plan` answers at once."""
-        base = self._base(params.blur_threshold)
+        base = self._base(self.view(), params.blur_threshold)
         return base is not None and self._cache.has_hierarchy(base[1], params.min_samples)
 
     def prepare(
@@ -201,10 +205,9 @@ class Service:
 
         `rebuild` leaves faces out for good that were set aside since the last build.
         """
-        if rebuild or self._base(blur_threshold) is None:
-            view = self.view()
-            rows = np.flatnonzero(view.faces.sharp(blur_threshold) & ~view.state.is_masked)
-            self._cache.set_base(self._key(blur_threshold), rows)
+        view = self.view()
+        if rebuild or self._base(view, blur_threshold) is None:
+            self._set_base(view, blur_threshold)
         for i, wanted in enumerate(min_samples):
             # The first one searches the neighbours, which is nearly all of the work.
             part = (
@@ -212,26 +215,29 @@ class Service:
                 if i == 0
                 else part_of(progress, 0.9 + 0.1 * (i - 1) / len(min_samples), 1.0)
             )
-            self._hierarchy(blur_threshold, wanted, part)
+            self._hierarchy(view, blur_threshold, wanted, part)
         if progress:
             progress(1.0, "Ready")
 
     def extracted(self, params: Params, progress: Progress | None = None) -> tuple[NDArray[np.int64], Clustering]:
         """Clustered rows, and their clusters as HDBSCAN alone has them."""
-        rows, hierarchy = self._hierarchy(params.blur_threshold, params.min_samples, progress)
+        return self._extracted(self.view(), params, progress)
+
+    def _extracted(self, view: View, params: Params, progress: Progress | None) -> tuple[NDArray[np.int64], Clustering]:
+        rows, hierarchy = self._hierarchy(view, params.blur_threshold, params.min_samples, progress)
         if params.engine == "hdbscan":
-            vectors = self.view().faces.vectors[rows]
+            vectors = view.faces.vectors[rows]
             return rows, reference.hdbscan_clustering(vectors, params.min_samples, params.extraction)
         return rows, extract(hierarchy, params.extraction)
 
     def plan(self, params: Params, progress: Progress | None = None, author: str = "") -> Plan:
         """What publishing these parameters would change. Writes nothing but saved computations."""
         view = self.view()
-        rows, clusters = self.extracted(params, progress)
+        rows, clusters = self._extracted(view, params, progress)
         facts = view.state.row_facts(view.faces.photo_number, rows)
         labels = clusters.labels
         if params.refine and params.engine == "fast":
-            _, hierarchy = self._hierarchy(params.blur_threshold, params.min_samples)
+            _, hierarchy = self._hierarchy(view, params.blur_threshold, params.min_samples)
             labels = refine(hierarchy, clusters, view.faces.vectors[rows], facts).labels
         label = np.where(view.faces.sharp(params.blur_threshold), NOISE, BLURRED).astype(np.int32)
         strength = np.zeros(len(view.faces), np.float32)
@@ -260,7 +266,7 @@ class Service:
 
     def epsilon_changes(self, params: Params) -> NDArray[np.float64]:
         """Values of epsilon at which the partition changes, ascending."""
-        _, hierarchy = self._hierarchy(params.blur_threshold, params.min_samples)
+        _, hierarchy = self._hierarchy(self.view(), params.blur_threshold, params.min_samples)
         return epsilon_changes(hierarchy, params.extraction)
 
     def publish(self, plan: Plan, author: str = "") -> int:
@@ -275,26 +281,29 @@ class Service:
 
     def map(self, progress: Progress | None = None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and places, shape (n, 2), of the faces on the map."""
-        threshold = self._live_threshold()
-        rows, fingerprint = self._require_base(threshold)
-        return rows, self._cache.map(self.view().faces.vectors[rows], fingerprint, progress)
+        view = self.view()
+        rows, fingerprint = self._require_base(view, self._live_threshold(view))
+        return rows, self._cache.map(view.faces.vectors[rows], fingerprint, progress)
 
     def has_map(self) -> bool:
         """Whether `map` answers at once."""
-        base = self._base(self._live_threshold())
+        view = self.view()
+        base = self._base(view, self._live_threshold(view))
         return base is not None and self._cache.has_map(base[1])
 
     def verify(self, params: Params, progress: Progress | None = None) -> reference.Verification:
         """Check tree and labels against the hdbscan package on this library's own faces."""
-        rows, hierarchy = self._hierarchy(params.blur_threshold, params.min_samples, part_of(progress, 0.0, 0.2))
-        vectors = self.view().faces.vectors[rows]
+        view = self.view()
+        rows, hierarchy = self._hierarchy(view, params.blur_threshold, params.min_samples, part_of(progress, 0.0, 0.2))
+        vectors = view.faces.vectors[rows]
         return reference.verify(vectors, hierarchy, params.min_samples, params.extraction, part_of(progress, 0.2, 1.0))
 
     @property
     def waiting_for_rebuild(self) -> int:
         """Faces set aside since the hierarchy was built; they leave it at the next one."""
-        base = self._base(self._live_threshold())
-        return 0 if base is None else int(self.view().state.is_masked[base[0]].sum())
+        view = self.view()
+        base = self._base(view, self._live_threshold(view))
+        return 0 if base is None else int(view.state.is_masked[base[0]].sum())
 
     # --- what the curator says ---------------------------------------------------------------------------------
 
@@ -319,7 +328,7 @@ class Service:
             if confirm:
                 decisions.confirm(draft, person, self._faces_of(person))
             what = f"Named {known.name or 'somebody'} “{text}”" if text else f"Took the name “{known.name}” away"
-            return what + (f" and confirmed {len(self._faces_of(person)):,} faces" if confirm else "")
+            return what + (f" and confirmed {_faces(self._faces_of(person))}" if confirm else "")
 
         return self._say(say)
 
@@ -330,7 +339,7 @@ class Service:
             chosen = list(faces) if faces is not None else self._faces_of(person)
             self._check(chosen)
             decisions.confirm(draft, person, chosen)
-            return f"Confirmed {len(chosen):,} faces of {self._called(person)}"
+            return f"Confirmed {_faces(chosen)} of {self._called(person)}"
 
         return self._say(say)
 
@@ -340,8 +349,7 @@ class Service:
         def say(draft: Draft) -> str:
             titles = []
             for other in others:
-                cards = [self.view().card_of.get(p) for p in (into, other)]
-                anchors = [card.cover for card in cards if card is not None and card.cover is not None]
+                anchors = [face for p in (into, other) if (face := self._anchor(p)) is not None]
                 titles.append(self._called(other))
                 self._called(into)
                 decisions.merge(draft, into, other, anchors)
@@ -355,21 +363,22 @@ class Service:
         def say(draft: Draft) -> str:
             self._check(faces)
             decisions.move(draft, {face: self.view().owner(face) for face in faces}, to)
-            return f"Gave {len(faces):,} faces to {self._called(to)}"
+            return f"Gave {_faces(faces)} to {self._called(to)}"
 
         return self._say(say)
 
     def new_person(self, faces: Sequence[FaceId], name: str = "") -> PersonId:
         """Make a person of faces."""
         made: list[PersonId] = []
+        text = decisions.clean_name(name)
 
         def say(draft: Draft) -> str:
             self._check(faces)
             person = decisions.new_person(draft, min(faces))
             made[:] = [person]
-            decisions.rename(draft, person, name)
+            decisions.rename(draft, person, text)
             decisions.move(draft, {face: self.view().owner(face) for face in faces}, person)
-            return f"Made {f'“{name}”' if name else 'a new person'} of {len(faces):,} faces"
+            return f"Made {f'“{text}”' if text else 'a new person'} of {_faces(faces)}"
 
         self._say(say)
         return made[0]
@@ -380,7 +389,7 @@ class Service:
         def say(draft: Draft) -> str:
             self._check(faces)
             decisions.reject(draft, faces, person)
-            return f"{len(faces):,} faces are not {self._called(person)}"
+            return f"{_faces(faces)} {'is' if len(faces) == 1 else 'are'} not {self._called(person)}"
 
         return self._say(say)
 
@@ -391,7 +400,7 @@ class Service:
         def say(draft: Draft) -> str:
             self._check(faces)
             decisions.mark(draft, faces, value)
-            return f"{words[value]} {len(faces):,} faces"
+            return f"{words[value]} {_faces(faces)}"
 
         return self._say(say)
 
@@ -410,35 +419,54 @@ class Service:
         """Choose the face shown for a person; None leaves it to the rule."""
 
         def say(draft: Draft) -> str:
-            if face is not None:
-                self._check([face])
+            if face is not None and self.view().owner(face) != person:
+                raise InputError(
+                    f"The face {face!r} is not {self._called(person)}'s. Nothing was changed. Choose one of theirs."
+                )
             draft.set("cover", person, face)
             return f"Chose the cover of {self._called(person)}"
 
         return self._say(say)
 
-    def answer(self, question: Question, is_yes: bool) -> int:
-        """Answer what reconcile could not settle; the same question does not come back."""
+    def answer(self, question: Question, is_yes: bool, plan: Plan | None = None) -> int:
+        """Answer what reconcile could not settle; the same question does not come back.
+
+        `plan` is where the question was read, if not in the live run: it says which faces would fall out.
+        """
         if question.kind == "keep":
-            view = self.view()
-            rows = view.rows(question.person)
-            loose = [view.faces.ids[r] for r in rows[view.label[rows] < 0] if view.state.pin[r] < 0]
-            return self.confirm(question.person, loose) if is_yes else self.reject(loose, question.person)
+            return self._answer_keep(question.person, is_yes, plan)
         if question.other is None:
             raise InputError("This question names one person only. Nothing was changed. Reload the page.")
-        if is_yes:
-            into, other = self._survivor(question.person, question.other)
-            return self.merge(into, [other])
         a, b = question.person, question.other
+        if not {a, b} <= self.view().number.keys():
+            raise InputError(
+                "One of the two is no longer there, or new in a plan that is not published. Nothing was changed. "
+                "Publish the plan first, or reload the page."
+            )
+        if is_yes:
+            into, other = self._survivor(a, b)
+            return self.merge(into, [other])
 
         def say(draft: Draft) -> str:
-            cards = [self.view().card_of[p] for p in (a, b) if self.view().person(p)]
-            if cards[0].cover is None or cards[1].cover is None:
+            face_of_a, face_of_b = self._anchor(a), self._anchor(b)
+            if face_of_a is None or face_of_b is None:
                 raise InputError("One of the two has no faces any more. Nothing was changed. Reload the page.")
-            decisions.link(draft, cards[0].cover, cards[1].cover, "different")
+            decisions.tell_apart(draft, a, face_of_a, b, face_of_b)
             return f"{self._called(a)} and {self._called(b)} are different people"
 
         return self._say(say)
+
+    def _answer_keep(self, person: PersonId, is_yes: bool, plan: Plan | None) -> int:
+        view = self.view()
+        rows = view.rows(person)
+        if plan is not None and len(plan.label) == len(view.faces):
+            label = plan.label
+        else:
+            label = view.label
+        loose = [view.faces.ids[r] for r in rows[(label[rows] < 0) & (label[rows] != UNSEEN)] if view.state.pin[r] < 0]
+        if not loose:
+            raise InputError("This question is answered: no such face is left. Nothing was changed. Reload the page.")
+        return self.confirm(person, loose) if is_yes else self.reject(loose, person)
 
     def undo(self, revision: int) -> int:
         """Take one change set back, also when it is not the last."""
@@ -500,52 +528,68 @@ class Service:
         view = self.view()
         return [view.faces.ids[row] for row in view.rows(person)]
 
+    def _anchor(self, person: PersonId) -> FaceId | None:
+        """The face that stands for a person in a fact: a confirmed one, else the cover."""
+        view = self.view()
+        pinned = [row for row in view.rows(person).tolist() if view.state.pin[row] >= 0]
+        return view.faces.ids[pinned[0]] if pinned else (card.cover if (card := view.card_of.get(person)) else None)
+
     def _called(self, person: PersonId) -> str:
         known = self.view().person(person)
-        return f"“{known.name}”" if known.name else f"an unnamed person ({len(self.view().rows(person)):,} faces)"
+        return f"“{known.name}”" if known.name else f"an unnamed person ({_faces(self.view().rows(person))})"
 
     def _survivor(self, a: PersonId, b: PersonId) -> tuple[PersonId, PersonId]:
         """Whoever has a name, then whoever has more faces."""
         first, second = sorted((a, b), key=lambda p: (not self.view().person(p).name, -len(self.view().rows(p)), p))
         return first, second
 
-    def _live_threshold(self) -> float:
-        run = self.view().snapshot.run
+    # These take the view their caller works on: another process may add faces between two looks, and rows of one set
+    # must never meet vectors, or the address of saved work, of the other.
+
+    def _live_threshold(self, view: View) -> float:
+        run = view.snapshot.run
         value = run.params.get("blur_threshold") if run is not None else None
         return float(value) if isinstance(value, int | float) else self.settings.blur_threshold
 
-    def _key(self, blur_threshold: float) -> str:
-        faces = self.view().faces
-        sharp = np.packbits(faces.sharp(blur_threshold)).tobytes()
-        return sha256(faces.fingerprint.encode() + sharp).hexdigest()[:40]
+    def _key(self, view: View, blur_threshold: float) -> str:
+        sharp = np.packbits(view.faces.sharp(blur_threshold)).tobytes()
+        return sha256(view.faces.fingerprint.encode() + sharp).hexdigest()[:40]
 
-    def _base(self, blur_threshold: float) -> tuple[NDArray[np.int64], str] | None:
+    def _base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str] | None:
         """Rows that are clustered, and the fingerprint of their vectors."""
-        key = self._key(blur_threshold)
+        key = self._key(view, blur_threshold)
         rows = self._cache.base(key)
         if rows is None:
             return None
         return rows, sha256(key.encode() + rows.astype("<i8").tobytes()).hexdigest()[:40]
 
-    def _require_base(self, blur_threshold: float) -> tuple[NDArray[np.int64], str]:
-        base = self._base(blur_threshold)
+    def _set_base(self, view: View, blur_threshold: float) -> None:
+        rows = np.flatnonzero(view.faces.sharp(blur_threshold) & ~view.state.is_masked)
+        self._cache.set_base(self._key(view, blur_threshold), rows)
+
+    def _require_base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str]:
+        base = self._base(view, blur_threshold)
         if base is None:
-            self.prepare(blur_threshold, ())
-            base = self._base(blur_threshold)
-        assert base is not None  # noqa: S101  (prepare has just written it)
+            self._set_base(view, blur_threshold)
+            base = self._base(view, blur_threshold)
+        assert base is not None  # noqa: S101  (it has just been written)
         return base
 
     def _hierarchy(
-        self, blur_threshold: float, min_samples: int, progress: Progress | None = None
+        self, view: View, blur_threshold: float, min_samples: int, progress: Progress | None = None
     ) -> tuple[NDArray[np.int64], Hierarchy]:
-        rows, fingerprint = self._require_base(blur_threshold)
+        rows, fingerprint = self._require_base(view, blur_threshold)
         key = (fingerprint, min_samples)
         with self._lock:
             found = self._hierarchies.get(key)
         if found is None:
-            found = self._cache.hierarchy(self.view().faces.vectors[rows], fingerprint, min_samples, progress)
+            found = self._cache.hierarchy(view.faces.vectors[rows], fingerprint, min_samples, progress)
             with self._lock:
                 while len(self._hierarchies) >= _KEPT_HIERARCHIES:
                     self._hierarchies.pop(next(iter(self._hierarchies)))
                 self._hierarchies[key] = found
         return rows, found
+
+
+def _faces(some: Sized) -> str:
+    return "1 face" if len(some) == 1 else f"{len(some):,} faces"

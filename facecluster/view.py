@@ -209,7 +209,8 @@ class View:
         return tuple(sorted(cards, key=lambda card: (-card.n_faces, card.id)))
 
     def _cover(self, person: Person, rows: NDArray[np.int64]) -> FaceId | None:
-        if person.cover is not None and person.cover in self.faces.row:
+        # A face chosen by hand and given to somebody else since would show the wrong face.
+        if person.cover is not None and self.faces.row.get(person.cover, -1) in rows:
             return person.cover
         if not len(rows):
             return None

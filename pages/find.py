@@ -4,14 +4,14 @@ from itertools import groupby
 
 import streamlit as st
 
-from facecluster.ui import session, widgets
+from facecluster.ui import finding, photo, session, widgets
 
 FEW = 12  # faces of one person before the next one is shown
 
 
 def main() -> None:
     view = session.view()
-    face, person, asked = session.query()
+    face, person, asked = finding.query()
     if not len(view.faces):
         widgets.page_head("Find")
         widgets.empty(
@@ -30,9 +30,9 @@ def main() -> None:
         return
     query(face, person)
     results(face, person)
-    shown = session.open_photo_of()
+    shown = photo.shown()
     if shown is not None:
-        widgets.photo_dialog(shown)
+        photo.dialog(shown)
 
 
 def choose(person) -> None:
@@ -41,7 +41,7 @@ def choose(person) -> None:
             "Search by a person", f"find-person-{person}", placeholder="Type a name to search by"
         )
     if chosen is not None and chosen.id != person:
-        session.search_by(person=chosen.id)
+        finding.search_by(person=chosen.id)
         st.rerun()
 
 
@@ -58,13 +58,13 @@ def suggestions() -> None:
 def known(card) -> None:
     name = widgets.called(card.name)
     widgets.face_tile(
-        card.cover, f"known-{card.id}", f"Search by {name}", on_open=session.search_by, args=("", card.id),
+        card.cover, f"known-{card.id}", f"Search by {name}", on_open=finding.search_by, args=("", card.id),
         below=lambda: widgets.small(card.name or widgets.faces(card.n_faces), f"known-{card.id}"),
     )  # fmt: skip
 
 
 def pick(face, whose) -> None:
-    widgets.face_tile(face, f"pick-{face}", f"Search by this face, {whose}", on_open=session.search_by, args=(face, ""))
+    widgets.face_tile(face, f"pick-{face}", f"Search by this face, {whose}", on_open=finding.search_by, args=(face, ""))
 
 
 def query(face, person) -> None:
@@ -92,7 +92,7 @@ def query(face, person) -> None:
 
 
 def results(face, person) -> None:
-    hits = session.found(face, person)
+    hits = finding.found(face, person)
     if not hits:
         widgets.empty("Nothing else to compare with", "This library has no other face.")
         return
@@ -127,7 +127,7 @@ def tile(hit) -> None:
         widgets.small(f"{why}\n{likeness.replace(' · ', chr(10))}", f"why-{hit.face}")
 
     widgets.face_tile(
-        hit.face, f"found-{hit.face}", f"Open the photo, {why}, {likeness}", on_open=session.open_photo,
+        hit.face, f"found-{hit.face}", f"Open the photo, {why}, {likeness}", on_open=photo.open_it,
         args=(hit.face,), below=below,
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import session, widgets
+from facecluster.ui import finding, photo, session, widgets
 
 ORDERS = {"certainty": "Least certain first", "photo": "By photo", "folder": "By folder"}
 
@@ -36,9 +36,9 @@ def main() -> None:
     on_page = widgets.paged(len(faces), f"faces-{card.id}-{order}")
     draw_faces(card, [faces[at] for at in on_page], order or "certainty")
     widgets.action_bar(scope(card), "face", lambda chosen: about_selected(card, chosen))
-    face = session.open_photo_of()
+    face = photo.shown()
     if face is not None and session.recall("asked") is None:
-        widgets.photo_dialog(face, lambda: about_one(card, face))
+        photo.dialog(face, lambda: about_one(card, face))
 
 
 def nobody(asked) -> None:
@@ -81,7 +81,7 @@ def about_everything(card) -> None:
             f"Confirm all {widgets.faces(card.n_faces)}", key="confirm-all", type="primary", on_click=session.act,
             args=(lambda: service.confirm(card.id),), help="Pins these faces: no later clustering moves them.",
         )  # fmt: skip
-    st.button("Merge with…", key="merge", on_click=session.remember, args=("asked", ("merge", card.id)))
+    st.button("Merge with…", key="merge", on_click=ask_for, args=("merge", card))
     if card.n_faces:
         st.page_link("pages/find.py", label="Find similar", query_params={"person": card.id}, width="content")
     st.button(
@@ -108,7 +108,7 @@ def ask(card) -> None:
     def show() -> None:
         if session.recall("asked") != asked:
             st.rerun()  # answered: a dialog closes only with the whole page
-        other = widgets.choose_person("Type a name, or choose", "other", but=[card.id])
+        other = session.view().card_of.get(session.recall("other")) or somebody(card, is_merge)
         if other is None:
             return
         with st.container(horizontal=True):
@@ -120,6 +120,31 @@ def ask(card) -> None:
             move_to(card, other)
 
     show()
+
+
+def somebody(card, is_merge):
+    """Let the curator choose: by name, or one of those who look most alike."""
+    chosen = widgets.choose_person("Type a name", "other", but=[card.id])
+    if chosen is None and card.n_faces:
+        face = None if is_merge else next(iter(session.selected(scope(card))), None)
+        near = finding.look_alikes(face, None if face else card.id, card.id, 8)
+        if near:
+            st.text("Or choose one of those who look most alike:")
+            widgets.grid(len(near), lambda at: candidate(near[at]), "alike", "medium")
+    return chosen
+
+
+def candidate(card) -> None:
+    name = widgets.called(card.name)
+    widgets.face_tile(
+        card.cover, f"alike-{card.id}", name, on_open=session.remember, args=("other", card.id),
+        below=lambda: widgets.small(card.name or widgets.faces(card.n_faces), f"alike-{card.id}"),
+    )  # fmt: skip
+
+
+def ask_for(what, card) -> None:
+    session.forget("other")
+    session.remember("asked", (what, card.id))
 
 
 def merge_with(card, other) -> None:
@@ -173,7 +198,7 @@ def tile(card, face, order) -> None:
 
     widgets.face_tile(
         face.id, face.id, f"Face of {widgets.called(card.name)}, {sure}", scope=scope(card), item=face.id,
-        on_open=session.open_photo, args=(face.id,), below=below,
+        on_open=photo.open_it, args=(face.id,), below=below,
     )  # fmt: skip
 
 
@@ -185,7 +210,7 @@ def about_selected(card, chosen: list[str]) -> None:
         widgets.escaped(f"Not {card.name or 'this person'}: {n:,}"), key="reject", shortcut="N", on_click=done,
         args=(card, lambda: service.reject(chosen, card.id)),
     )  # fmt: skip
-    st.button(f"Move {n:,} to…", key="move", shortcut="M", on_click=session.remember, args=("asked", ("move", card.id)))
+    st.button(f"Move {n:,} to…", key="move", shortcut="M", on_click=ask_for, args=("move", card))
     st.button(
         f"New person from {n:,}", key="new-person", shortcut="P", on_click=done,
         args=(card, lambda: service.new_person(chosen)),
@@ -217,7 +242,7 @@ def about_one(card, face) -> None:
 
 def done(card, do) -> None:
     session.forget("asked")
-    session.close_photo()
+    photo.close()
     session.act(do)
     if session.is_done():
         session.clear_selection(scope(card))

@@ -51,7 +51,7 @@ def shoot(browser: Any, dashboard: Dashboard, path: str, out: Path, width: int, 
     context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
     page = context.new_page()
     page.goto(f"{dashboard.url}/{path}")
-    page.get_by_role("heading", level=1).wait_for(timeout=60_000)
+    page.locator("h1, [data-testid=stImage]").first.wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLED_MS)
     page.screenshot(path=out)
     context.close()

@@ -131,7 +131,7 @@ def gathered(told: Sequence[Story]) -> list[Story]:
             strips = (np.concatenate([story.strips[0] for story in group]),)
             at = len(found)
         kind = group[0].kind
-        found.insert(at, Story(kind, f"all-{kind}", title, detail, False, -1, strips, n, total))
+        found.insert(at, Story(kind, f"all-{kind}", title, detail, False, group[0].cover, strips, n, total))
     return found
 
 
@@ -156,28 +156,29 @@ def _split(book: _Book, line: PlanLine) -> Story:
     )
 
 
-def _destinations(book: _Book, line: PlanLine, most: int = 2) -> str:
+def _destinations(book: _Book, line: PlanLine) -> str:
     """Where the faces that a person loses go: "100 to a new person, 48 to Jonas, 3 to nobody"."""
     to = book.plan.after[line.lost]
     people, counts = np.unique(to[to >= 0], return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    words = []
-    for at in order[:most].tolist():
-        target = book.line[book.plan.people[int(people[at])]]
-        who = target.name or ("an unnamed person" if target.before else "a new person")
-        words.append(f"{int(counts[at]):,} to {who}")
-    rest = int(counts[order[most:]].sum())
-    nobody = int((to < 0).sum())
-    words += [f"{rest:,} to others"] * (rest > 0) + [f"{nobody:,} to nobody"] * (nobody > 0)
-    return ", ".join(words)
+    targets = [book.line[book.plan.people[p]] for p in people.tolist()]
+    pairs = sorted(zip(targets, counts.tolist(), strict=True), key=lambda pair: -pair[1])
+    words = [f"{n:,} to {target.name}" for target, n in pairs if target.name]
+    new = [n for target, n in pairs if not target.name and target.before == 0]
+    unnamed = [n for target, n in pairs if not target.name and target.before > 0]
+    if new:
+        words.append(f"{sum(new):,} to {'a new person' if len(new) == 1 else f'{len(new):,} new people'}")
+    if unnamed:
+        words.append(f"{sum(unnamed):,} to {_unnamed(len(unnamed))}")
+    if (to < 0).any():
+        words.append(f"{int((to < 0).sum()):,} to nobody")
+    return listed(words, 4)
 
 
 def _took_in(book: _Book, line: PlanLine, absorbed: Sequence[PlanLine]) -> Story:
     named = [other.name for other in absorbed if other.name]
     unnamed = len(absorbed) - len(named)
     if line.name or (line.before and named):
-        whom = [*named, *_some_unnamed(unnamed)]
-        title = f"{_someone(line.name)} would take in {listed(whom)}"
+        title = f"{_someone(line.name)} would take in {_all_of(named, unnamed)}"
     else:
         n = unnamed + (line.before > 0)
         title = f"{_count_word(n)} unnamed people would become one" if n > 1 else "An unnamed person would be made anew"
@@ -283,7 +284,7 @@ def _who(some: Sequence[Story], plan: Plan) -> str:
     names = {line.person: line.name for line in plan.lines}
     named = [name for story in some if (name := names.get(PersonId(story.key.split("-", 1)[1]), ""))]
     unnamed = sum(story.n_people for story in some) - len(named)
-    return listed([*named, *_some_unnamed(unnamed)])
+    return _all_of(named, unnamed)
 
 
 def question_words(question: Question, view: View) -> str:
@@ -300,8 +301,12 @@ def _someone(name: str) -> str:
     return name or "An unnamed person"
 
 
-def _some_unnamed(n: int) -> list[str]:
-    return ["an unnamed person"] * (n == 1) + [f"{n:,} unnamed people"] * (n > 1)
+def _unnamed(n: int) -> str:
+    return "an unnamed person" if n == 1 else f"{n:,} unnamed people"
+
+
+def _all_of(named: Sequence[str], n_unnamed: int) -> str:
+    return listed([*named, _unnamed(n_unnamed)] if n_unnamed else named)
 
 
 def _count_word(n: int) -> str:

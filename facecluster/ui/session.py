@@ -5,16 +5,15 @@ Nothing of value lives here; a reload loses a selection and no more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import numpy as np
 import streamlit as st
 
-from facecluster import images
 from facecluster.config import Settings, load_settings
 from facecluster.errors import FaceClusterError
 from facecluster.images import may_load, square, thumbnail_url
@@ -51,9 +50,20 @@ def _open(_settings: Settings, key: str) -> tuple[Service, Jobs]:
     return open_service(_settings), open_jobs(_settings)
 
 
+def _own_settings() -> Settings:
+    return _settings_of(hash(frozenset(os.environ.items())))
+
+
+# A page asks hundreds of times, and reading them takes 0.2 ms. A changed secrets file counts two seconds later.
+@st.cache_resource(show_spinner=False, ttl=2, max_entries=4)
+def _settings_of(environment: int) -> Settings:
+    del environment
+    return load_settings()
+
+
 def settings() -> Settings:
     """Settings of the library that is shown."""
-    own = load_settings()
+    own = _own_settings()
     return demo_settings(own) if is_demo() else own
 
 
@@ -65,7 +75,7 @@ def service() -> Service:
 
 def own_service() -> Service:
     """The user's own library, also while the demo is shown."""
-    own = load_settings()
+    own = _own_settings()
     return _open(own, repr(own))[0]
 
 
@@ -92,7 +102,7 @@ def view() -> View:
 
 def is_demo() -> bool:
     """The demo stands in while nothing hosted is set up and the user's library is empty, or when it was asked for."""
-    own = load_settings()
+    own = _own_settings()
     wanted = st.session_state.get("fc_library")
     if wanted == "demo" or own.is_hosted:
         return wanted == "demo"
@@ -302,111 +312,18 @@ def go() -> None:
 
 def picture(face: FaceId | None, size: int = 176) -> bytes | str:
     """What `st.image` shows for a face: JPEG bytes, or an address that the browser may load."""
-    s = settings()
-    v = view()
-    if face is None:
-        return _square(b"", size)
-    crop = service().crop(face)
-    if not crop:
-        url = v.faces.crop_urls[v.row(face)]
-        if url and may_load(url, s.image_hosts):
-            return thumbnail_url(url)
-    return _square(crop, size)
+    return pictures([face], size)[0]
 
 
-# --- what Find is asked for stands in the address too --------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Found:
-    """A face of an answer, and why it is there."""
-
-    face: FaceId
-    person: PersonId | None
-    distance: float
-    cosine: float
-    is_direct: bool
-
-
-def search_by(face: str = "", person: str = "") -> None:
-    """Search by a face or by a person, as a callback."""
-    st.query_params.clear()
-    st.query_params.update({"face": face} if face else {"person": person})
-
-
-def query() -> tuple[FaceId | None, PersonId | None, str]:
-    """The face or the person that is searched by, if there is such a one here, and what the address asks for."""
-    face, person = st.query_params.get("face", ""), st.query_params.get("person", "")
-    v = view()
-    known = v.card_of.get(PersonId(person))
-    return (
-        FaceId(face) if face in v.faces.row else None,
-        known.id if known is not None and known.n_faces and not face else None,
-        face or person,
-    )
-
-
-def found(face: FaceId | None, person: PersonId | None) -> list[Found]:
-    """The answer, person by person, those with the nearest face first; faces that are nobody's count as one more."""
-    v = view()
-    hits = [
-        Found(
-            v.faces.ids[hit.row],
-            v.state.people[hit.person] if hit.person >= 0 else None,
-            hit.distance,
-            hit.cosine,
-            hit.why == "direct",
-        )
-        for hit in service().find(face, person)
-    ]
-    rank: dict[PersonId | None, int] = {}
-    for hit in hits:
-        rank.setdefault(hit.person, len(rank))
-    return sorted(hits, key=lambda hit: (rank[hit.person], not hit.is_direct, hit.distance))
-
-
-# The photo that is open stands in the address, so that a link shows it and another page does not.
-
-
-def open_photo(face: FaceId) -> None:
-    """Show the photo of a face, as a button's callback."""
-    st.query_params["photo"] = face
-
-
-def close_photo() -> None:
-    """Close it."""
-    st.query_params.pop("photo", None)
-
-
-def open_photo_of() -> FaceId | None:
-    """The face whose photo is open; None where it is none of this library."""
-    face = FaceId(st.query_params.get("photo", ""))
-    return face if face in view().faces.row else None
-
-
-def photo_url(face: FaceId) -> str:
-    """Address of the photo of a face where the browser may load it, "" otherwise."""
-    url = view().faces.url[view().row(face)]
-    return url if url and may_load(url, settings().image_hosts) else ""
-
-
-def box(face: FaceId) -> tuple[float, float, float, float] | None:
-    """Left, top, right and bottom of a face in its photo, in pixels."""
-    left, top, right, bottom = view().faces.boxes[view().row(face)].tolist()
-    known = bool(np.isfinite([left, top, right, bottom]).all())
-    return (left, top, right, bottom) if known else None
-
-
-def photo_sketch(face: FaceId) -> bytes | None:
-    """A photo put together from its faces; None where it is not known where this face is."""
-    if box(face) is None:
-        return None
-    found = []
-    for card in view().in_photo(face):
-        place = box(card.id)
-        if place is not None:
-            found.append(images.FaceInPhoto(place, service().crop(card.id), card.id == face))
-    return images.photo_sketch(found)
+def pictures(some: Iterable[FaceId | None], size: int) -> list[bytes | str]:
+    """The same for many faces; settings and library are looked up once."""
+    own, v, hosts = service(), view(), settings().image_hosts
+    found: list[bytes | str] = []
+    for face in some:
+        crop = own.crop(face) if face is not None else b""
+        url = v.faces.crop_urls[v.row(face)] if face is not None and not crop else ""
+        found.append(thumbnail_url(url) if url and may_load(url, hosts) else _square(crop, size))
+    return found
 
 
 def time_zone() -> tzinfo | None:

@@ -170,7 +170,7 @@ class Evidence:
 def pictures(rows: NDArray[np.integer[Any]] | Sequence[int], size: int) -> list[bytes | str]:
     """Pictures of some face rows."""
     ids = session.view().faces.ids
-    return [session.picture(ids[int(row)], size) for row in rows]
+    return session.pictures((ids[int(row)] for row in rows), size)
 
 
 def open_questions() -> list[Question]:

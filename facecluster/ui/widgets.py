@@ -15,13 +15,13 @@ import streamlit as st
 from facecluster.model import FaceId, PersonId
 from facecluster.search import cosine
 from facecluster.ui import session
-from facecluster.view import FaceCard, PersonCard
+from facecluster.view import PersonCard
 
 PAGE = 60
 
 _CSS = files("facecluster.ui").joinpath("style.css").read_text("utf-8")
-# isolate_styles=False: the sheet is for Streamlit's own widgets. The script hands it the theme, and says which mode is on
-# for the few values that the theme has no name for.
+# isolate_styles=False: the sheet is for Streamlit's own widgets. The script hands it the theme, and says which mode is
+# on for the few values that the theme has no name for.
 _style = st.components.v2.component(
     "facecluster_style",
     css=_CSS,
@@ -258,101 +258,6 @@ def facts(rows: Sequence[tuple[str, str]], key: str) -> None:
         for name, value in rows:
             st.text(name)
             st.text(value)
-
-
-# The photo from its own host with the box of one face over it. Only the browser knows how large the photo is, and only
-# a component can keep this page's address from the host.
-_photo = st.components.v2.component(
-    "facecluster_photo",
-    html="<figure><img><span></span></figure><p></p>",
-    css="""
-figure { position: relative; margin: 0; }
-img { display: block; width: 100%; border-radius: 12px; }
-span { position: absolute; display: none; border: 3px solid var(--st-link-color); border-radius: 4px; }
-p { margin: 0; color: var(--st-gray-text-color); font: 14px var(--st-font); }
-""",
-    js="""
-export default function ({ parentElement, data }) {
-  const img = parentElement.querySelector("img"), box = parentElement.querySelector("span");
-  const said = parentElement.querySelector("p");
-  img.referrerPolicy = "no-referrer";
-  img.alt = data.label;
-  img.onerror = () => { img.hidden = true; box.style.display = "none"; said.textContent = data.missing; };
-  img.onload = () => {
-    if (!data.box) return;
-    const [left, top, right, bottom] = data.box, w = img.naturalWidth / 100, h = img.naturalHeight / 100;
-    box.style.cssText = `display: block; left: ${left / w}%; top: ${top / h}%; ` +
-      `width: ${(right - left) / w}%; height: ${(bottom - top) / h}%`;
-  };
-  if (img.src !== data.url) { img.hidden = false; said.textContent = ""; img.src = data.url; }
-}
-""",
-)
-
-
-def photo(face: FaceId) -> None:
-    """The photo a face is in, with its box: itself, or a sketch of its faces, or these faces side by side."""
-    url, box = session.photo_url(face), session.box(face)
-    if url:
-        missing = "The photo could not be loaded from its host. Its faces:"
-        _photo(key="fc-photo", data={"url": url, "box": box, "label": "The photo", "missing": missing})
-        return
-    sketch = session.photo_sketch(face)
-    if sketch is not None:
-        st.image(sketch, width="stretch", alt="Where the faces are in the photo")
-        small("Put together from the faces: the photo itself is not in this library.", "sketch")
-
-
-def photo_dialog(face: FaceId, actions: Callable[[], None] | None = None) -> None:
-    """The photo a face is in, what is known about both, who else is there, and what can be done about the face."""
-    view = session.view()
-    card, *others = view.in_photo(face)
-    owner = view.card_of.get(card.person) if card.person is not None else None
-
-    @st.dialog("The photo of this face", width="medium", on_dismiss=session.close_photo)
-    def show() -> None:
-        if session.open_photo_of() != face:
-            st.rerun()  # done with: a dialog closes only with the whole page
-        photo(face)
-        with st.container(horizontal=True, key="fc-face"):
-            st.image(session.picture(face), width=112, alt=called(owner.name) if owner else "The face")
-            facts(
-                [
-                    ("Person", called(owner.name) if owner else "nobody"),
-                    ("Photo", card.photo or "unknown"),
-                    ("Folder", card.folder or "unknown"),
-                    (
-                        "Blur score",
-                        "unknown" if card.blur_score is None else f"{card.blur_score:,.0f}, higher is sharper",
-                    ),
-                    ("Certainty", certainty(card.is_confirmed, card.strength)),
-                ],
-                "face",
-            )
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if actions is not None:
-                actions()
-            st.page_link("pages/find.py", label="Find similar faces", query_params={"face": face}, width="content")
-        if others:
-            st.text(f"Also in this photo: {plural(len(others), 'face', 'faces')}")
-            grid(min(len(others), 12), lambda at: _in_photo(others[at]), "in-photo", "medium")
-            if len(others) > 12:
-                st.text(f"and {len(others) - 12:,} more")
-
-    show()
-
-
-def _in_photo(card: FaceCard) -> None:
-    owner = session.view().card_of.get(card.person) if card.person is not None else None
-    name = called(owner.name) if owner else "Nobody"
-
-    def below() -> None:
-        if owner is not None:
-            st.page_link("pages/person.py", label=escaped(name), query_params={"id": owner.id})
-        else:
-            small(name, f"also-{card.id}")
-
-    face_tile(card.id, f"also-{card.id}", name, below=below)
 
 
 def certainty(is_confirmed: bool, strength: float | None) -> str:
