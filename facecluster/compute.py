@@ -19,6 +19,11 @@ from facecluster.projection import project
 FORMAT = 1
 NEIGHBOURS = 16
 
+# One flipped bit in a zip's directory hides arrays without any error, so their number is kept with them.
+_COUNT = "number_of_arrays"
+# What numpy and zipfile raise on damaged files: measured by flipping bits in every byte of two.
+_DAMAGE = (ValueError, OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
+
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -100,10 +105,13 @@ class ComputeCache:
     def _load(self, path: Path) -> Arrays | None:
         try:
             with np.load(path, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
+                found = {key: file[key] for key in file.files}
+            if int(found.pop(_COUNT, -1)) != len(found):
+                raise ValueError("arrays are missing")
+            return found
         except FileNotFoundError:
             return None
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        except _DAMAGE:
             path.unlink(missing_ok=True)  # damaged; everything here can be computed again
             return None
 
@@ -112,7 +120,7 @@ class ComputeCache:
         aside = self._folder / f".{uuid4().hex}.tmp"
         try:
             with aside.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                np.savez(file, allow_pickle=False, **arrays, **{_COUNT: np.int64(len(arrays))})
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)

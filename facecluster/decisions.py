@@ -350,8 +350,8 @@ class RowState:
         Shape (n_people,): has a name; has a name, a fact or an open question, so nothing moves without asking.
     told_apart : frozenset[tuple[int, int]]
         Person numbers (ascending) of people who are different, whoever owns which face; see `apart`.
-    questions : tuple[Question, ...]
-        Those of the live run that are still open.
+    questions, keeps : tuple[Question, ...]
+        Those of the live run that are still open: "are these two one person?" and "do these faces still belong?".
     """
 
     people: tuple[PersonId, ...]
@@ -365,6 +365,7 @@ class RowState:
     is_protected: NDArray[np.bool_]
     told_apart: frozenset[tuple[int, int]]
     questions: tuple[Question, ...]
+    keeps: tuple[Question, ...]
 
     def apart(self, owner: NDArray[np.int32]) -> set[tuple[int, int]]:
         """Pairs of people (ascending) of whom the curator said, directly or by a face, that they are not one.
@@ -423,12 +424,18 @@ def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
         is_protected=np.zeros(len(people), np.bool_),
         told_apart=_told_apart(snapshot, number),
         questions=(),
+        keeps=(),
     )
-    questions = _open_questions(snapshot, state, live_labels(snapshot, faces))
-    spoken_of = {p for q in questions for p in (q.person, q.other) if p is not None}
+    asked = _open_questions(snapshot, state, live_labels(snapshot, faces))
+    spoken_of = {p for q in asked for p in (q.person, q.other) if p is not None}
     for key, value in snapshot.facts.items():
         spoken_of |= {resolve(snapshot, PersonId(p)) for p in _people_in(*key, value)}
-    return replace(state, is_protected=np.array([p in spoken_of for p in people], np.bool_), questions=questions)
+    return replace(
+        state,
+        is_protected=np.array([p in spoken_of for p in people], np.bool_),
+        questions=tuple(q for q in asked if q.kind == "same"),
+        keeps=tuple(q for q in asked if q.kind == "keep"),
+    )
 
 
 def _facts_of(snapshot: PeopleSnapshot, faces: FaceSet, kind: Kind) -> Iterable[tuple[int, str]]:

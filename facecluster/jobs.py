@@ -6,6 +6,7 @@ nothing. Whatever finished is saved by the use case itself, so a job that is sta
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from facecluster.errors import CancelledError, FaceClusterError, StoreDataError
 
@@ -25,6 +26,8 @@ Status = Literal["none", "running", "done", "failed", "cancelled"]
 Perform = Callable[[str, Mapping[str, Any], Callable[[float, str], None]], None]
 
 _TELL_EVERY_S = 0.1
+# Whoever only looks whether a lock is held holds it for an instant, so one refusal does not say that a worker runs.
+_LOOKS, _LOOK_S = 3, 0.002
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,19 @@ class Jobs:
     def start(self, use_case: str, **args: object) -> str:
         """Start a worker unless the same job is running; returns the job's id."""
         job = self.id(use_case, **args)
-        if self.state(job).status == "running":
-            return job
         self._folder.mkdir(parents=True, exist_ok=True)
-        for suffix in ("cancel", "state"):
-            self._path(job, suffix).unlink(missing_ok=True)
+        held = _try_lock(self._path(job, "lock"))
+        if held is None:
+            return job
+        with held:
+            self._spawn(job, use_case, args, held.fileno())
+        return job
+
+    def _spawn(self, job: str, use_case: str, args: Mapping[str, object], lock: int) -> None:
+        self._path(job, "cancel").unlink(missing_ok=True)
         spec = {"use_case": use_case, "args": args, "library": str(self._library), "user": self._user}
         _write(self._path(job, "job"), spec)
+        _write(self._path(job, "state"), _state("running", 0.0, "Starting", 0, time.time()))
         with self._path(job, "log").open("wb") as log:
             worker = subprocess.Popen(  # noqa: S603  (our own interpreter and a path of our own making)
                 [sys.executable, "-m", "facecluster", "work", str(self._path(job, "job"))],
@@ -70,12 +79,10 @@ class Jobs:
                 stderr=log,
                 env={**os.environ, **blas_environment()},
                 start_new_session=True,
+                pass_fds=(lock,),
             )
-        # Collects the worker when it ends, so that a finished one is not mistaken for a running one.
+        # Collects the worker when it ends, so that no zombie stays.
         threading.Thread(target=worker.wait, daemon=True).start()
-        if not self._path(job, "state").exists():
-            _write(self._path(job, "state"), _state("running", 0.0, "Starting", worker.pid, time.time()))
-        return job
 
     def start_once(self, use_case: str, **args: object) -> str:
         """Start a job unless it has an outcome that nobody has cleared: a page may ask at every run."""
@@ -90,20 +97,34 @@ class Jobs:
     def state(self, job: str) -> JobState:
         """How far a job is; a worker that died without a word counts as failed."""
         found = _read(self._path(job, "state"))
+        if found is not None and found["status"] == "running" and not self._is_running(job):
+            # Between the two looks it may have ended, or another worker begun: either has written since.
+            again = _read(self._path(job, "state"))
+            if again == found:
+                return self._died(job, found)
+            found = again
         if found is None:
             return JobState("none")
-        seconds = time.time() - found["started"]
-        status: Status = found["status"]
-        if status == "running" and not _is_alive(found["pid"]):
-            log = self._path(job, "log")
-            tail = log.read_text("utf-8", "replace").strip().splitlines() if log.is_file() else []
-            why = f": {tail[-1]}" if tail else ""
-            return JobState(
-                "failed",
-                found["fraction"],
-                f"The worker stopped without finishing{why}. Nothing was changed. Start it again.",
-            )
-        return JobState(status, found["fraction"], found["message"], seconds)
+        return JobState(found["status"], found["fraction"], found["message"], time.time() - found["started"])
+
+    def _died(self, job: str, last: Mapping[str, Any]) -> JobState:
+        log = self._path(job, "log")
+        tail = log.read_text("utf-8", "replace").strip().splitlines() if log.is_file() else []
+        why = f": {tail[-1]}" if tail else ""
+        return JobState(
+            "failed",
+            last["fraction"],
+            f"The worker stopped without finishing{why}. Nothing was changed. Start it again.",
+        )
+
+    def _is_running(self, job: str) -> bool:
+        try:
+            held = _try_lock(self._path(job, "lock"))
+        except FileNotFoundError:
+            return False
+        if held is not None:
+            held.close()
+        return held is None
 
     def cancel(self, job: str) -> None:
         """Ask a job to stop; it does at its next word, and leaves things as they were."""
@@ -112,7 +133,7 @@ class Jobs:
     def forget(self, job: str) -> None:
         """Clear the outcome of a job that is over."""
         if self.state(job).status != "running":
-            for suffix in ("job", "state", "cancel", "log"):
+            for suffix in ("job", "state", "cancel", "log"):  # not the lock: somebody may just be taking it
                 self._path(job, suffix).unlink(missing_ok=True)
 
     def _path(self, job: str, suffix: str) -> Path:
@@ -189,11 +210,19 @@ def _read(path: Path) -> dict[str, Any] | None:
     return found
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _try_lock(path: Path) -> IO[bytes] | None:
+    """The open file with its lock, None where a worker holds it.
+
+    The worker inherits the lock and the system lets go of it when the worker ends, however it ends. A process number
+    would say less: after a restart, in a container above all, somebody else has it.
+    """
+    for _ in range(_LOOKS):
+        file = path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            time.sleep(_LOOK_S)
+        else:
+            return file
+    return None

@@ -35,7 +35,7 @@ from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, Perso
 
 # A part of a person smaller than this share goes where its cluster goes, without asking.
 CRUMB = 0.1
-# Each round follows people who moved house; none of 200,000 random histories needed more than three.
+# Each round follows people who moved house; of 180,000 plans in random histories, two needed a third.
 _ROUNDS = 8
 
 LineKind = Literal["kept", "grown", "split", "merged", "new", "vanishing"]
@@ -247,7 +247,7 @@ def _fallen(state: RowState, label: NDArray[np.int32]) -> dict[int, NDArray[np.i
     n = len(state.people)
     number = {person: p for p, person in enumerate(state.people)}
     is_asked = np.zeros(n, np.bool_)
-    is_asked[[number[q.person] for q in state.questions if q.kind == "keep"]] = True
+    is_asked[[number[q.person] for q in state.keeps]] = True
     unpinned = (state.owner >= 0) & (state.pin < 0)
     here = np.bincount(state.owner[(state.owner >= 0) & (label != BLURRED)], minlength=n)
     fallen = np.bincount(state.owner[unpinned & (label == NOISE)], minlength=n)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 # Rows of a product at a time: 512 x 100,000 floats are 200 MB.
 _BLOCK = 512
-# More candidates than asked for, so that float32 rounding of the products cannot push out a true neighbour.
-_SPARE = 8
+# A product of unit rows is off by less than half of this (float32, 512 terms): it may exclude, and distances decide.
+_MARGIN = 2.0**-14
 
 
 def cosine(distance: float) -> float:
@@ -38,20 +38,20 @@ def nearest_faces(
     score = np.asarray(vectors @ query)
     if leave_out is not None:
         score[leave_out] = -np.inf
-    usable = int(np.isfinite(score).sum())
-    wanted = min(k + _SPARE, usable)
-    if wanted == 0:
+    wanted = min(k, int(np.isfinite(score).sum()))
+    if wanted <= 0:
         return np.empty(0, np.int64), np.empty(0)
-    rows = np.argpartition(-score, wanted - 1)[:wanted].astype(np.int64)
+    last = np.partition(score, len(score) - wanted)[len(score) - wanted]
+    rows = np.flatnonzero(score >= last - _MARGIN)
     found = distances(vectors, rows, query)
-    order = np.lexsort((rows, found))[: min(k, usable)]
+    order = np.lexsort((rows, found))[:wanted]
     return rows[order], found[order]
 
 
 def nearest_owned(
     vectors: NDArray[np.float32], rows: NDArray[np.int64], owner: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each of some faces the nearest face that somebody owns: row (-1 for none) and distance (inf)."""
+    """For each of some faces the nearest other face that somebody owns: row (-1 for none) and distance (inf)."""
     owned = np.flatnonzero(owner >= 0)
     nearest = np.full(len(rows), -1, np.int64)
     found = np.full(len(rows), np.inf)
@@ -62,10 +62,14 @@ def nearest_owned(
         some = rows[start : start + _BLOCK]
         score = vectors[some] @ candidates.T
         score[owned[None, :] == some[:, None]] = -np.inf
-        best = score.argmax(axis=1)
-        nearest[start : start + _BLOCK] = owned[best]
-        difference = np.asarray(vectors[some], np.float64) - candidates[best]
-        found[start : start + _BLOCK] = np.sqrt((difference * difference).sum(axis=1))
+        near = score >= score.max(axis=1, keepdims=True) - _MARGIN
+        near &= np.isfinite(score)
+        for i in range(len(some)):
+            columns = np.flatnonzero(near[i])
+            if len(columns):
+                away = distances(candidates, columns, vectors[some[i]])
+                at = int(away.argmin())
+                nearest[start + i], found[start + i] = owned[columns[at]], away[at]
     return nearest, found
 
 

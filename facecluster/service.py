@@ -428,13 +428,16 @@ class Service:
 
         return self._say(say)
 
-    def answer(self, question: Question, is_yes: bool, plan: Plan | None = None) -> int:
+    def answer(self, question: Question, is_yes: bool) -> int:
         """Answer what reconcile could not settle; the same question does not come back.
 
-        `plan` is where the question was read, if not in the live run: it says which faces would fall out.
+        Raises
+        ------
+        InputError
+            If it is not open in the live run: answered meanwhile, or of a plan that was not published.
         """
         if question.kind == "keep":
-            return self._answer_keep(question.person, is_yes, plan)
+            return self._answer_keep(question.person, is_yes)
         if question.other is None:
             raise InputError("This question names one person only. Nothing was changed. Reload the page.")
         a, b = question.person, question.other
@@ -456,16 +459,16 @@ class Service:
 
         return self._say(say)
 
-    def _answer_keep(self, person: PersonId, is_yes: bool, plan: Plan | None) -> int:
+    def _answer_keep(self, person: PersonId, is_yes: bool) -> int:
         view = self.view()
         rows = view.rows(person)
-        if plan is not None and len(plan.label) == len(view.faces):
-            label = plan.label
-        else:
-            label = view.label
-        loose = [view.faces.ids[r] for r in rows[(label[rows] < 0) & (label[rows] != UNSEEN)] if view.state.pin[r] < 0]
+        fallen = (view.label[rows] < 0) & (view.label[rows] != UNSEEN) & (view.state.pin[rows] < 0)
+        loose = [view.faces.ids[row] for row in rows[fallen]]
         if not loose:
-            raise InputError("This question is answered: no such face is left. Nothing was changed. Reload the page.")
+            raise InputError(
+                "No face of this person waits for an answer: it was given, or the plan that asks is not published. "
+                "Nothing was changed. Reload the page."
+            )
         return self.confirm(person, loose) if is_yes else self.reject(loose, person)
 
     def undo(self, revision: int) -> int:

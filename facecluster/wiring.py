@@ -26,6 +26,8 @@ def open_service(settings: Settings, user: str | None = None) -> Service:
     who = UserId(user if user is not None else settings.user)
     if not who:
         raise ConfigError("The user is empty. Nothing was opened. Set FACECLUSTER_USER, or leave it away for 'local'.")
+    if any("\ud800" <= c <= "\udfff" for c in who):  # bytes of the environment that are no UTF-8
+        raise ConfigError(f"The user {who!r} is not valid text. Nothing was opened. Set FACECLUSTER_USER in UTF-8.")
     folder = user_folder(settings.library, who)
     database = Database(folder, who)
     faces, people = LocalFaceStore(database), LocalPeopleStore(database)

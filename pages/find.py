@@ -6,6 +6,7 @@ import streamlit as st
 
 from facecluster.ui import finding, photo, session, widgets
 
+SCOPE = "find"
 FEW = 12  # faces of one person before the next one is shown
 
 
@@ -30,6 +31,7 @@ def main() -> None:
         return
     query(face, person)
     results(face, person)
+    widgets.action_bar(SCOPE, "face", lambda chosen: give(person or view.owner(face), chosen))
     shown = photo.shown()
     if shown is not None:
         photo.dialog(shown)
@@ -108,6 +110,25 @@ def results(face, person) -> None:
         widgets.grid(len(inside), lambda at, hits=inside: tile(hits[at]), f"found-{number}", "medium")
 
 
+def give(person, chosen: list[str]) -> None:
+    card = session.view().card_of.get(person) if person else None
+    if card is not None:
+        st.button(
+            f"Give {widgets.faces(len(chosen))} to {widgets.whom(card.name)}", key="give",
+            on_click=done, args=(lambda: session.service().move(chosen, card.id),),
+        )  # fmt: skip
+    st.button(
+        f"New person from {len(chosen):,}", key="new-person", on_click=done,
+        args=(lambda: session.service().new_person(chosen),),
+    )  # fmt: skip
+
+
+def done(do) -> None:
+    session.act(do)
+    if session.is_done():
+        session.clear_selection(SCOPE)
+
+
 def section(number, owner, n, best) -> None:
     card = session.view().card_of.get(owner) if owner else None
     nearest = widgets.alike(best.distance, best.cosine)
@@ -127,8 +148,8 @@ def tile(hit) -> None:
         widgets.small(f"{why}\n{likeness.replace(' · ', chr(10))}", f"why-{hit.face}")
 
     widgets.face_tile(
-        hit.face, f"found-{hit.face}", f"Open the photo, {why}, {likeness}", on_open=photo.open_it,
-        args=(hit.face,), below=below,
+        hit.face, f"found-{hit.face}", f"Photo of this face, {why}, {likeness}", scope=SCOPE, item=hit.face,
+        on_open=photo.open_it, args=(hit.face,), below=below,
     )  # fmt: skip
 
 

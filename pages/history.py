@@ -48,7 +48,8 @@ def change(record, is_gone) -> None:
             st.text(record.title)
             widgets.small(f"{widgets.when(record.at)} · {record.author}", f"change-{record.revision}")
         if is_gone:
-            widgets.small("taken back", f"gone-{record.revision}")
+            with st.container(width="content"):
+                widgets.small("taken back", f"gone-{record.revision}")
         else:
             st.button(
                 "Undo", key=f"undo-{record.revision}", on_click=session.undo, args=(record.revision,),

@@ -60,7 +60,7 @@ def tile(card) -> None:
     def below() -> None:
         key = f"name-{card.id}-{card.name}"
         st.text_input(
-            f"Name of {widgets.called(card.name)}", card.name, key=key, placeholder="Add name",
+            widgets.escaped(f"Name of {widgets.called(card.name)}"), card.name, key=key, placeholder="Add name",
             label_visibility="collapsed", on_change=session.rename, args=(card.id, key, card.name),
         )  # fmt: skip
         confirmed = f", {card.n_confirmed:,} confirmed" if card.n_confirmed else ""
@@ -79,7 +79,7 @@ def actions(chosen: list[str]) -> None:
         into, *others = sorted(cards, key=lambda card: (not card.name, -card.n_faces, card.id))
         total = sum(card.n_faces for card in cards)
         st.button(
-            widgets.escaped(f"Merge into {widgets.called(into.name)} ({widgets.faces(total)})"),
+            f"Merge into {widgets.whom(into.name, 'the largest')} ({widgets.faces(total)})",
             key="merge-selected", shortcut="M", on_click=done,
             args=(lambda: session.service().merge(into.id, [other.id for other in others]),),
         )  # fmt: skip

@@ -65,7 +65,7 @@ def head(card) -> None:
         with st.container(gap=None):
             key = f"name-{card.id}-{card.name}"
             st.text_input(
-                f"Name of {widgets.called(card.name)}", card.name, key=key, placeholder="Add name",
+                widgets.escaped(f"Name of {widgets.called(card.name)}"), card.name, key=key, placeholder="Add name",
                 label_visibility="collapsed", on_change=session.rename, args=(card.id, key, card.name),
             )  # fmt: skip
             photos = f" in {widgets.plural(n_photos, 'photo', 'photos')}" if n_photos else ""
@@ -153,7 +153,7 @@ def merge_with(card, other) -> None:
         st.text(f"The name “{gone.name}” goes. Undo brings it back.")
     total = widgets.faces(card.n_faces + other.n_faces)
     st.button(
-        widgets.escaped(f"Make them one: {widgets.called(into.name)}, {total}"), key="merge-now", type="primary",
+        f"Make them one: {widgets.whom(into.name, 'unnamed')}, {total}", key="merge-now", type="primary",
         on_click=merge, args=(into.id, gone.id),
     )  # fmt: skip
 
@@ -168,7 +168,7 @@ def merge(into, gone) -> None:
 def move_to(card, other) -> None:
     chosen = of_this(card, session.selected(scope(card)))
     st.button(
-        widgets.escaped(f"Move {widgets.faces(len(chosen))} to {widgets.called(other.name)}"), key="move-now",
+        f"Move {widgets.faces(len(chosen))} to {widgets.whom(other.name)}", key="move-now",
         type="primary", on_click=done, args=(card, lambda: session.service().move(chosen, other.id)),
     )  # fmt: skip
 
@@ -207,7 +207,7 @@ def about_selected(card, chosen: list[str]) -> None:
     service, n = session.service(), len(chosen)
     st.button(f"Confirm {n:,}", key="confirm", on_click=done, args=(card, lambda: service.confirm(card.id, chosen)))
     st.button(
-        widgets.escaped(f"Not {card.name or 'this person'}: {n:,}"), key="reject", shortcut="N", on_click=done,
+        f"Not {widgets.whom(card.name)}: {n:,}", key="reject", shortcut="N", on_click=done,
         args=(card, lambda: service.reject(chosen, card.id)),
     )  # fmt: skip
     st.button(f"Move {n:,} to…", key="move", shortcut="M", on_click=ask_for, args=("move", card))
@@ -232,7 +232,7 @@ def about_one(card, face) -> None:
             args=(card, lambda: service.confirm(card.id, [face])),
         )  # fmt: skip
     st.button(
-        widgets.escaped(f"Not {card.name or 'this person'}"), key="one-reject", on_click=done,
+        f"Not {widgets.whom(card.name)}", key="one-reject", on_click=done,
         args=(card, lambda: service.reject([face], card.id)),
     )  # fmt: skip
     st.button(

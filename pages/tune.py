@@ -13,6 +13,7 @@ METHODS = {
 }
 LINES = 30  # of the plan, before "Show all"
 THUMBS = 8
+CONTEXT = 3
 PIXELS = 96  # of a thumbnail, drawn at half the size for dense screens
 
 
@@ -31,8 +32,6 @@ def main() -> None:
     if not tuning.is_ready(params, len(view.faces)):
         prepare(params)
         return
-    with st.bottom:
-        st.space(1)  # the fragment may write here only after the page has
     bench()
 
 
@@ -229,9 +228,10 @@ def line(story, at: int) -> None:
                 with st.container(key=f"fc-wrong-line-{at}"):
                     st.text(story.alarm)
         with st.container(horizontal=True, key=f"fc-strips-{at}", gap="small", width="content"):
-            room = max(THUMBS // max(len(story.strips), 1), 2)
+            context = story.context[:CONTEXT]
+            strip(context)
             for rows in story.strips:
-                strip(rows, room)
+                strip(rows, (THUMBS - len(context)) // len(story.strips))
 
 
 def strip(rows, most: int = THUMBS) -> None:
@@ -306,9 +306,10 @@ def ask(question) -> None:
         st.text(found.words)
         with st.container(horizontal=True, gap="small"):
             for label, is_yes in ((found.yes, True), (found.no, False)):
-                if st.button(label, key=f"tune-{'yes' if is_yes else 'no'}-{question.id}"):
-                    session.act(lambda yes=is_yes: session.service().answer(question, yes))
-                    st.rerun()
+                st.button(
+                    label, key=f"tune-{'yes' if is_yes else 'no'}-{question.id}", on_click=written,
+                    args=(lambda yes=is_yes: session.service().answer(question, yes),),
+                )  # fmt: skip
 
 
 # --- publish -------------------------------------------------------------------------------------------------------
@@ -325,10 +326,17 @@ def bar(shown, params) -> None:
                 st.text(comfort)
         st.button("Discard", key="tune-discard", type="tertiary", on_click=tuning.discard, disabled=params == start)
         label = f"Publish {widgets.plural(shown.then.people, 'person', 'people')}"
-        if st.button(label, key="tune-publish", type="primary", disabled=is_empty):
-            # Exactly the plan on the screen; a stale one is refused and told.
-            session.act(lambda: session.service().publish(shown.plan))
-            st.rerun()
+        # In a callback: the next run may have a newer plan, and what is written is what was on the screen.
+        st.button(
+            label, key="tune-publish", type="primary", disabled=is_empty, on_click=written,
+            args=(lambda: session.service().publish(shown.plan),),
+        )  # fmt: skip
+
+
+def written(do) -> None:
+    """Write, then draw the whole page anew: the news stands outside the fragment."""
+    session.act(do)
+    st.rerun()
 
 
 main()

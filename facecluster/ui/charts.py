@@ -1,4 +1,4 @@
-"""The map as a figure, and which faces a shape drawn on it holds. The only file that knows plotly."""
+"""The map as a figure, and the faces inside what is drawn on it. The only file that knows plotly."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from facecluster.model import PersonId
+from facecluster.ui import session
 from facecluster.view import PersonCard, View
 
 # plotly re-tests every drawn point at each move of a lasso: past some 20,000 it stops feeling live.
@@ -74,6 +75,11 @@ class FaceMap:
 
     def __len__(self) -> int:
         return len(self.row)
+
+
+def is_on_map(view: View, row: NDArray[np.int64], person: PersonId) -> bool:
+    """Whether any face of a person is among the rows of a map."""
+    return bool(np.isin(view.rows(person), row).any())
 
 
 def inside(xy: NDArray[np.floating[Any]], corners_x: Sequence[float], corners_y: Sequence[float]) -> NDArray[np.bool_]:
@@ -269,3 +275,12 @@ def _layout(ink: _Ink) -> dict[str, Any]:
         "newselection": {"line": {"color": ink.text, "width": 1.5, "dash": "dot"}},
         "modebar": {"bgcolor": "rgba(0, 0, 0, 0)", "color": ink.muted, "activecolor": ink.text},
     }
+
+
+def take_drawn(chart: str, scope: str) -> None:
+    """Select the faces inside what was drawn on the map, as the chart's callback."""
+    view = session.view()
+    points = FaceMap.of(view, *session.service().map())
+    faces = [view.faces.ids[row] for row in points.row[enclosed(session.drawn_on(chart), points.xy)]]
+    session.remember(f"drawn-{scope}", faces)
+    session.select(scope, faces)

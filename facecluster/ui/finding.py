@@ -24,6 +24,7 @@ class Found:
 
 def search_by(face: str = "", person: str = "") -> None:
     """Search by a face or by a person, as a callback."""
+    session.clear_selection("find")
     st.query_params.clear()
     st.query_params.update({"face": face} if face else {"person": person})
 

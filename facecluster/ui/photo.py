@@ -86,17 +86,19 @@ def _sketch(face: FaceId) -> bytes | None:
     return images.photo_sketch(found)
 
 
-def _draw(face: FaceId) -> None:
-    """The photo a face is in, with its box: itself, or a sketch of its faces, or these faces side by side."""
+def _draw(face: FaceId) -> bool:
+    """Draw the photo a face is in, with its box: itself, or a sketch of its faces; False where neither is at hand."""
     url, box = _address(face), _box(face)
     if url:
         missing = "The photo could not be loaded from its host. Its faces:"
         _photo(key="fc-photo", data={"url": url, "box": box, "label": "The photo", "missing": missing})
-        return
+        return True
     sketch = _sketch(face)
-    if sketch is not None:
-        st.image(sketch, width="stretch", alt="Where the faces are in the photo")
-        widgets.small("Put together from the faces: the photo itself is not in this library.", "sketch")
+    if sketch is None:
+        return False
+    st.image(sketch, width="stretch", alt="Where the faces are in the photo")
+    widgets.small("Put together from the faces: the photo itself is not in this library.", "sketch")
+    return True
 
 
 def dialog(face: FaceId, actions: Callable[[], None] | None = None) -> None:
@@ -109,9 +111,10 @@ def dialog(face: FaceId, actions: Callable[[], None] | None = None) -> None:
     def show() -> None:
         if shown() != face:
             st.rerun()  # done with: a dialog closes only with the whole page
-        _draw(face)
+        is_drawn = _draw(face)
         with st.container(horizontal=True, key="fc-face"):
-            st.image(session.picture(face), width=112, alt=widgets.called(owner.name) if owner else "The face")
+            if not is_drawn:
+                st.image(session.picture(face), width=176, alt=widgets.called(owner.name) if owner else "The face")
             widgets.facts(
                 [
                     ("Person", widgets.called(owner.name) if owner else "nobody"),

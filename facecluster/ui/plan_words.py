@@ -17,12 +17,13 @@ from facecluster.view import View
 
 Rows = NDArray[np.int32]
 Kind = Literal["split", "merged", "gone", "new", "grown", "shrunk"]
+_NONE = np.empty(0, np.int32)
 KINDS: dict[Kind, str] = {
     "split": "Split", "merged": "Merged", "gone": "Gone", "new": "New", "grown": "Grown", "shrunk": "Shrunk",
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Story:
     """What would happen to a person, or to several of whom the same is to be told.
 
@@ -34,8 +35,10 @@ class Story:
         Whom it is about.
     cover : int
         Face row to show, -1 for none.
+    context : Rows
+        Faces that stay, to compare with.
     strips : tuple[Rows, ...]
-        Face rows in groups, the most telling first: who stays, who comes, who leaves.
+        Face rows in groups, the most telling first: who comes, who leaves.
     alarm : str
         Why to look twice; "" mostly.
     """
@@ -46,6 +49,7 @@ class Story:
     detail: str
     is_named: bool
     cover: int = -1
+    context: Rows = field(default_factory=lambda: _NONE)
     strips: tuple[Rows, ...] = ()
     n_people: int = 1
     n_faces: int = 0
@@ -131,7 +135,10 @@ def gathered(told: Sequence[Story]) -> list[Story]:
             strips = (np.concatenate([story.strips[0] for story in group]),)
             at = len(found)
         kind = group[0].kind
-        found.insert(at, Story(kind, f"all-{kind}", title, detail, False, group[0].cover, strips, n, total))
+        found.insert(
+            at,
+            Story(kind, f"all-{kind}", title, detail, False, group[0].cover, strips=strips, n_people=n, n_faces=total),
+        )
     return found
 
 
@@ -140,9 +147,6 @@ def _split(book: _Book, line: PlanLine) -> Story:
     stay = line.before - len(line.lost)
     parts = (stay > 0) + sum(n >= CRUMB * line.before for _, n in line.others)
     where = _destinations(book, line)
-    others = [book.number[person] for person, _ in line.others]
-    to = book.plan.after[line.lost]
-    strips = (book.stays(line), *(line.lost[to == other] for other in others[:3]))
     stays = f"{stay:,} keep the name" if line.name else f"{stay:,} stay"
     return Story(
         "split",
@@ -151,7 +155,8 @@ def _split(book: _Book, line: PlanLine) -> Story:
         f"{stays}, {left:,} {'leaves' if left == 1 else 'leave'}: {where}",
         bool(line.name),
         book.cover(line),
-        strips,
+        book.stays(line),
+        (line.lost,),
         n_faces=len(line.lost),
     )
 
@@ -196,11 +201,18 @@ def _took_in(book: _Book, line: PlanLine, absorbed: Sequence[PlanLine]) -> Story
         detail,
         bool(line.name or named),
         book.cover(line),
-        (mine, *(other.lost for other in absorbed[:3])) if len(mine) else tuple(other.lost for other in absorbed[:4]),
+        mine,
+        (_in_turn([other.lost for other in absorbed]),),
         n_people=len(absorbed) + 1,
         n_faces=len(rows),
         alarm=f"Together in {plural(n_shared, 'photo', 'photos')}: hardly one person" if n_shared else "",
     )
+
+
+def _in_turn(groups: Sequence[Rows]) -> Rows:
+    """A face of each group, then the second of each, and so on."""
+    turn = np.concatenate([np.arange(len(rows)) for rows in groups])
+    return np.concatenate(list(groups))[np.argsort(turn, kind="stable")]
 
 
 def _grown_or_shrunk(book: _Book, line: PlanLine) -> Story:
@@ -216,7 +228,7 @@ def _grown_or_shrunk(book: _Book, line: PlanLine) -> Story:
         detail,
         bool(line.name),
         book.cover(line),
-        strips if grows else strips[::-1],
+        strips=strips if grows else strips[::-1],
         n_faces=len(line.gained) + len(line.lost),
     )
 
@@ -236,7 +248,7 @@ def _new(book: _Book, line: PlanLine) -> Story:
         ", ".join(whose) or "They belong to nobody today",
         False,
         int(best_first[0]),
-        (best_first[1:] if len(best_first) > 1 else best_first,),
+        strips=(best_first[1:],),
         n_faces=line.after,
     )
 
@@ -251,7 +263,7 @@ def _gone(book: _Book, line: PlanLine) -> Story:
         detail,
         bool(line.name),
         book.cover(line),
-        (line.lost,),
+        strips=(line.lost,),
         n_faces=len(line.lost),
         alarm="Move faces back by hand, or be less strict" if line.name else "",
     )
@@ -268,23 +280,40 @@ def summary(plan: Plan, told: Sequence[Story]) -> tuple[str, str]:
         parts.append(f"writes {faces(int(written.sum()))} into {plural(people, 'person', 'people')}")
     if taken.any():
         parts.append(f"leaves {faces(int(taken.sum()))} to nobody")
-    for kind, verb in (("split", "splits"), ("merged", "merges")):
-        some = [story for story in told if story.kind == kind]
-        if some:
-            parts.append(f"{verb} {_who(some, plan)}")
+    split = [story for story in told if story.kind == "split"]
+    if split:
+        parts.append(f"splits {_who(split, plan)}")
+    parts += _joins([story for story in told if story.kind == "merged"], plan)
     gone = [line.name for line in plan.lines if line.name and line.after == 0 and line.before > 0]
     comfort = "It can be undone." if not (plan.before >= 0).any() else "No name is lost, and it can be undone."
     if gone:
         keep = "keeps the name but has" if len(gone) == 1 else "keep their names but have"
         comfort = f"{listed(gone)} {keep} no faces left. It can be undone."
+    if plan.questions:
+        comfort += f" You will be asked {plural(len(plan.questions), 'question', 'questions')}."
     return f"Publishing {joined(parts)}.", comfort
 
 
+def _name_of(story: Story, plan: Plan) -> str:
+    return next((line.name for line in plan.lines if story.key.endswith(f"-{line.person}")), "")
+
+
 def _who(some: Sequence[Story], plan: Plan) -> str:
-    names = {line.person: line.name for line in plan.lines}
-    named = [name for story in some if (name := names.get(PersonId(story.key.split("-", 1)[1]), ""))]
-    unnamed = sum(story.n_people for story in some) - len(named)
-    return _all_of(named, unnamed)
+    named = [name for story in some if (name := _name_of(story, plan))]
+    return _all_of(named, len(some) - len(named))
+
+
+def _joins(merged: Sequence[Story], plan: Plan) -> list[str]:
+    """Who takes in whom, in one or two phrases."""
+    takers = [(story, name) for story in merged if (name := _name_of(story, plan))]
+    others = [story for story in merged if not _name_of(story, plan)]
+    words = []
+    if takers:
+        n = sum(story.n_people - 1 for story, _ in takers)
+        words.append(f"adds {plural(n, 'person', 'people')} to {listed([name for _, name in takers])}")
+    if others:
+        words.append(f"joins {sum(s.n_people for s in others):,} unnamed people into {len(others):,}")
+    return words
 
 
 def question_words(question: Question, view: View) -> str:

@@ -6,10 +6,11 @@ Nothing of value lives here; a reload loses a selection and no more.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -112,6 +113,7 @@ def is_demo() -> bool:
 def show_library(which: str) -> None:
     """Show "demo" or "own" from now on, in this session."""
     st.session_state["fc_library"] = which
+    dismiss_news()  # its undo would take back another library's change
     clear_selection()
 
 
@@ -197,6 +199,12 @@ def select(scope: str, items: Sequence[str]) -> None:
     st.session_state[f"fc_generation_{scope}"] = generation(scope) + 1
 
 
+def keep_selected(scope: str, items: Container[str]) -> None:
+    """Drop from a selection what is no longer there to be selected."""
+    if any(item not in items for item in selected(scope)):
+        select(scope, [item for item in selected(scope) if item in items])
+
+
 def clear_selection(scope: str | None = None) -> None:
     """Select nothing, in one scope or in all."""
     for key in [k for k in st.session_state if str(k).startswith("fc_selected_")]:
@@ -221,6 +229,12 @@ def checkbox_key(scope: str, item: str, of_generation: int) -> str:
 def typed(key: str) -> str:
     """What stands in a text field, for its callback."""
     return str(st.session_state.get(key, ""))
+
+
+def drawn_on(chart: str) -> Mapping[str, Any]:
+    """What was last drawn on a chart (`lasso`, `box`, `points`), for its callback."""
+    found: Mapping[str, Any] = st.session_state.get(chart, {})
+    return found.get("selection", {}) or {}
 
 
 def remember(name: str, value: object) -> None:

@@ -139,9 +139,11 @@ def span_words(changes: NDArray[np.float64], meeting: tuple[float, str, str] | N
 def rug(changes: NDArray[np.float64], span: Span, met: float | None) -> str:
     """SVG under the slider: one thin line for each value at which something changes, amber where named people meet."""
     wide = span.high - span.low
+    even = ' vector-effect="non-scaling-stroke"'  # the picture is stretched to the slider's width
     places = np.unique(np.round((changes - span.low) / wide * 348)).tolist()
-    lines = "".join(f'<path d="M{x + 0.5} 6V14" stroke="#9a9184" opacity=".7"/>' for x in places if 0 <= x <= 348)
+    lines = "".join(f'<path d="M{x + 0.5} 6V14" stroke="#9a9184" opacity=".7"{even}/>' for x in places if 0 <= x <= 348)
     if met is not None and span.low <= met <= span.high:
         x = round((met - span.low) / wide * 348) + 0.5
-        lines += f'<path d="M{x} 0V14" stroke="#c98a2b" stroke-width="2"/>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 350 14" width="350" height="14">{lines}</svg>'
+        lines += f'<path d="M{x} 0V14" stroke="#c98a2b" stroke-width="2"{even}/>'
+    box = 'viewBox="0 0 349 14" preserveAspectRatio="none" width="349" height="14"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box}>{lines}</svg>'

@@ -67,8 +67,19 @@ def called(name: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Data as part of a widget's label, which Streamlit reads as markdown."""
+    """Data as part of a widget's label, which Streamlit reads as markdown, also where the label is not shown.
+
+    Unescaped, a name could load a picture from anywhere. Icons are put in after escapes are read, so a joiner of no
+    width stands before the word.
+    """
+    text = text.replace(":material/", ":\u2060material/")
     return re.sub(r"([\\`*_\[\]#!|~<>:$&^={}])", r"\\\1", text)
+
+
+def whom(name: str, instead: str = "this person") -> str:
+    """A name for the label of a button: escaped, and cut so that a button stays a button."""
+    most = 28
+    return escaped(name if len(name) <= most else f"{name[: most - 1].rstrip()}…") or instead
 
 
 def when(at: str) -> str:
