@@ -186,7 +186,7 @@ def mark(draft: Draft, faces: Sequence[FaceId], value: Mark | None) -> None:
 def merge(draft: Draft, into: PersonId, other: PersonId, anchors: Sequence[FaceId]) -> None:
     """Say that these two are one person: `other` goes into `into`, who takes the name if only `other` had one.
 
-    `anchors` (one face of each is enough) are pinned, so that the next clustering keeps both halves together.
+    `anchors` (a face of each cluster that either has faces in) are pinned, so that clustering keeps all of it together.
     What was said against it before is taken back.
     """
     if into == other:
@@ -319,12 +319,17 @@ def live_labels(snapshot: PeopleSnapshot, faces: FaceSet) -> NDArray[np.int32]:
     return found
 
 
-def _told_apart(snapshot: PeopleSnapshot, number: Mapping[PersonId, int]) -> frozenset[tuple[int, int]]:
-    """Pairs of people who are not one, since a face of the first is not the second."""
+def _apart(snapshot: PeopleSnapshot, number: Mapping[PersonId, int]) -> frozenset[tuple[int, int]]:
+    """Pairs of people who are not one: a face of the first is not the second, or not one with a face of the second.
+
+    Confirmed faces alone speak for people: an answer must not come and go with what clusters do to a face.
+    """
     found = set()
-    for kind, face, obj in snapshot.facts:
-        if kind == "not_person" and (pinned := snapshot.facts.get(("pin", face, ""))) is not None:
-            a, b = (number.get(resolve(snapshot, PersonId(p)), -1) for p in (pinned, obj))
+    for (kind, face, obj), value in snapshot.facts.items():
+        if kind == "not_person" or (kind == "link" and value == "different"):
+            other = obj if kind == "not_person" else snapshot.facts.get(("pin", obj, ""))
+            both = (snapshot.facts.get(("pin", face, "")), other)
+            a, b = (number.get(resolve(snapshot, PersonId(p)), -1) if p is not None else -1 for p in both)
             if a >= 0 and b >= 0 and a != b:
                 found.add((min(a, b), max(a, b)))
     return frozenset(found)
@@ -348,8 +353,8 @@ class RowState:
         Shape (m, 2): face rows.
     is_named, is_protected : NDArray[np.bool_]
         Shape (n_people,): has a name; has a name, a fact or an open question, so nothing moves without asking.
-    told_apart : frozenset[tuple[int, int]]
-        Person numbers (ascending) of people who are different, whoever owns which face; see `apart`.
+    apart : frozenset[tuple[int, int]]
+        Person numbers (ascending) of people of whom the curator said, directly or by a face, that they are not one.
     questions, keeps : tuple[Question, ...]
         Those of the live run that are still open: "are these two one person?" and "do these faces still belong?".
     """
@@ -363,18 +368,9 @@ class RowState:
     different: NDArray[np.int32]
     is_named: NDArray[np.bool_]
     is_protected: NDArray[np.bool_]
-    told_apart: frozenset[tuple[int, int]]
+    apart: frozenset[tuple[int, int]]
     questions: tuple[Question, ...]
     keeps: tuple[Question, ...]
-
-    def apart(self, owner: NDArray[np.int32]) -> set[tuple[int, int]]:
-        """Pairs of people (ascending) of whom the curator said, directly or by a face, that they are not one.
-
-        `owner`, shape (n_faces,), says whose the faces are of which it was said.
-        """
-        pairs = np.sort(owner[self.different], axis=1)
-        pairs = pairs[(pairs[:, 0] >= 0) & (pairs[:, 0] != pairs[:, 1])]
-        return {(a, b) for a, b in pairs.tolist()} | self.told_apart
 
     def row_facts(self, photo: NDArray[np.int32], rows: NDArray[np.int64]) -> RowFacts:
         """The facts as clustering takes them, for the clustered `rows` only and counted within them."""
@@ -422,7 +418,7 @@ def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
         different=_links(snapshot, faces, "different"),
         is_named=np.array([("name", p, "") in snapshot.facts for p in people], np.bool_),
         is_protected=np.zeros(len(people), np.bool_),
-        told_apart=_told_apart(snapshot, number),
+        apart=_apart(snapshot, number),
         questions=(),
         keeps=(),
     )
@@ -457,7 +453,6 @@ def _links(snapshot: PeopleSnapshot, faces: FaceSet, wanted: Link) -> NDArray[np
 def _open_questions(snapshot: PeopleSnapshot, state: RowState, live_label: NDArray[np.int32]) -> tuple[Question, ...]:
     """Questions of the live run that nobody answered, about who the people are by now; each one once."""
     number = {person: i for i, person in enumerate(state.people)}
-    apart = state.apart(state.owner)
     present = {state.people[p] for p in np.unique(state.owner[state.owner >= 0])}
     # What clustering does not hold together: a face pinned since is settled, and so is one that was taken away.
     loose = (live_label < 0) & (live_label != UNSEEN) & (state.pin < 0) & (state.owner >= 0)
@@ -470,7 +465,7 @@ def _open_questions(snapshot: PeopleSnapshot, state: RowState, live_label: NDArr
             is_open = person in has_loose
         else:
             pair = sorted((number.get(person, -1), number.get(other, -1)))
-            is_open = person != other and {person, other} <= present and (pair[0], pair[1]) not in apart
+            is_open = person != other and {person, other} <= present and (pair[0], pair[1]) not in state.apart
         if is_open:
             question = Question(asked.kind, person, other, asked.n_faces)
             found.setdefault(question.id, question)

@@ -12,6 +12,7 @@ MIN_DIST = 0.15
 N_NEIGHBORS = 15
 # Of the start's width. UMAP divides by the span of each axis, and identical faces must not start in one spot.
 _JITTER = 1e-4
+_BLOCK = 8192  # rows in float64 at a time
 
 
 def project(
@@ -62,16 +63,23 @@ def project(
 
 
 def _principal_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """First two principal components, scaled to 10 as UMAP likes its start; signs fixed, so that maps do not flip."""
+    """First two principal components, scaled to 10 as UMAP likes its start; signs fixed, so that maps do not flip.
+
+    In float64 and rounded: the last digits of a product depend on the machine's threads, and UMAP blows them up.
+    """
     n = len(vectors)
     if n < 2 or vectors.shape[1] < 2:
         return np.zeros((n, 2), np.float32)
-    centred = np.asarray(vectors, np.float32) - vectors.mean(axis=0)
-    _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    axes = axes[:, [-1, -2]]
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    blocks = [slice(start, start + _BLOCK) for start in range(0, n, _BLOCK)]
+    gram = np.zeros((vectors.shape[1],) * 2)
+    for block in blocks:
+        centred = vectors[block] - mean
+        gram += centred.T @ centred
+    axes = np.linalg.eigh(gram)[1][:, [-1, -2]]
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
-    plane = centred @ axes
+    plane = np.concatenate([(vectors[block] - mean) @ axes for block in blocks])
     span = np.abs(plane).max()
-    plane *= 10.0 / span if span > 0 else 1.0
+    plane = np.round(plane * (10.0 / span if span > 0 else 1.0), 3)
     plane += np.random.default_rng(SEED).normal(scale=10.0 * _JITTER, size=plane.shape)
     return np.asarray(plane, np.float32)

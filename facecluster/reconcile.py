@@ -6,7 +6,8 @@ never violated; the same input gives the same plan; right after publishing, the 
 How a cluster finds its person. *Protected* people are those with a name, a fact or an open question; everybody else
 follows the clusters. A protected person lives in the cluster that holds most of their faces (their home), and in every
 cluster that holds a face pinned to them; these are the cluster's *residents*, and residents keep their own faces.
-The cluster's other faces go to its *heir*: its only pinned resident; else who is surely matched (more than half of the
+The cluster's other faces go to its *heir*: its only pinned resident (unless the person would then have more here than
+at home: that is asked); else who is surely matched (more than half of the
 person's faces are here, and they are more than half of the cluster's owned faces); else the only resident, if most
 owned faces are theirs; else the best matching unprotected person, or a new one.
 
@@ -35,8 +36,6 @@ from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, Perso
 
 # A part of a person smaller than this share goes where its cluster goes, without asking.
 CRUMB = 0.1
-# Each round follows people who moved house; of 180,000 plans in random histories, two needed a third.
-_ROUNDS = 8
 
 LineKind = Literal["kept", "grown", "split", "merged", "new", "vanishing"]
 
@@ -142,15 +141,14 @@ class _Match:
     label: NDArray[np.int32]
     tally: _Tally
     total: NDArray[np.int64]  # faces of each person that are here: neither blurred nor fallen out of the clusters
-    owned: NDArray[np.int64]  # owned faces of each cluster
+    size: NDArray[np.int64]  # faces of each cluster
+    owned: NDArray[np.int64]  # those of them that somebody owns
     keeps: dict[int, NDArray[np.int32]]  # person: rows that fell out of the clusters, and stay until asked
     after: NDArray[np.int32]
     n_people: int
     residents: dict[int, list[int]]
     heirs: dict[int, int | None]
-    parts: list[
-        tuple[int, int, int]
-    ]  # person, cluster, group: a part that left; group -1 where it went with the cluster
+    parts: list[tuple[int, int, int]]  # person, cluster, group: is this group, or the heir (-1), the person?
 
 
 def reconcile(
@@ -180,16 +178,8 @@ def reconcile(
     Plan
         A function of the arguments alone.
     """
-    tally = _count(label, state.owner)
-    homes = {p: tally.home(p) for p in np.flatnonzero(state.is_protected).tolist()}
-    for _ in range(_ROUNDS):
-        match = _settle(state, label, tally, homes)
-        outcome = _count(label, match.after)
-        moved = {p: outcome.home(p) for p in homes}
-        if moved == homes:
-            break
-        # Somebody inherited more through a pin than there was at home, and lives there from now on.
-        homes = moved
+    match = _settle(state, label)
+    outcome = _count(label, match.after)
     pairs, at_risk = _open_questions(match, outcome)
     return _plan(faces, strength, snapshot, match, pairs, at_risk, params, author)
 
@@ -209,14 +199,16 @@ def _count(label: NDArray[np.int32], owner: NDArray[np.int32]) -> _Tally:
     )
 
 
-def _settle(state: RowState, label: NDArray[np.int32], tally: _Tally, homes: Mapping[int, int]) -> _Match:
-    """Give every face to somebody, where protected people live in these homes."""
+def _settle(state: RowState, label: NDArray[np.int32]) -> _Match:
+    """Give every face to somebody."""
+    tally = _count(label, state.owner)
     is_here = (state.owner >= 0) & ((label >= 0) | ((label == NOISE) & (state.pin >= 0)))
     match = _Match(
         state=state,
         label=label,
         tally=tally,
         total=np.bincount(state.owner[is_here], minlength=len(state.people)),
+        size=np.bincount(label[label >= 0], minlength=int(label.max(initial=-1)) + 1),
         owned=np.bincount(label[(label >= 0) & (state.owner >= 0)], minlength=int(label.max(initial=-1)) + 1),
         keeps=_fallen(state, label),
         after=np.where(state.is_masked, -1, state.pin).astype(np.int32),
@@ -230,10 +222,10 @@ def _settle(state: RowState, label: NDArray[np.int32], tally: _Tally, homes: Map
         match.total[p] += len(rows)
     pinned_in = _pinned_people(state, label)
     match.residents = {c: sorted(people) for c, people in pinned_in.items()}
-    for p, c in homes.items():
-        if c >= 0 and p not in match.residents.setdefault(c, []):
+    for p in np.flatnonzero(state.is_protected).tolist():
+        if (c := tally.home(p)) >= 0 and p not in match.residents.setdefault(c, []):
             match.residents[c] = sorted([*match.residents[c], p])
-    sure = _sure(match, homes)
+    sure = _sure(match)
     match.heirs = {c: _heir(match, c, pinned_in.get(c, set()), sure.get(c)) for c in range(len(match.owned))}
     _keep_residents(match)
     _settle_parts(match)
@@ -260,13 +252,9 @@ def _fallen(state: RowState, label: NDArray[np.int32]) -> dict[int, NDArray[np.i
     return {p: some for p, some in enumerate(_rows_by_person(state.owner[rows], rows, n)) if len(some)}
 
 
-def _sure(match: _Match, homes: Mapping[int, int]) -> dict[int, int]:
+def _sure(match: _Match) -> dict[int, int]:
     """Cluster -> person where both halves agree; both are strict majorities, so no person stands twice."""
-    return {
-        c: p
-        for (c, p), n in match.tally.n.items()
-        if 2 * n > int(match.total[p]) and 2 * n > int(match.owned[c]) and homes.get(p, c) == c
-    }
+    return {c: p for (c, p), n in match.tally.n.items() if 2 * n > int(match.total[p]) and 2 * n > int(match.owned[c])}
 
 
 def _pinned_people(state: RowState, label: NDArray[np.int32]) -> dict[int, set[int]]:
@@ -279,16 +267,29 @@ def _pinned_people(state: RowState, label: NDArray[np.int32]) -> dict[int, set[i
 
 def _heir(match: _Match, cluster: int, pinned: set[int], sure: int | None) -> int | None:
     """Who takes the faces of a cluster that no resident owns; None where a new or unprotected person does."""
-    residents = match.residents.get(cluster, [])
+    owned, n = int(match.owned[cluster]), match.tally.n
     if len(pinned) == 1:
         (p,) = pinned
-        if sure is None or sure == p or 2 * match.tally.n.get((cluster, p), 0) >= int(match.owned[cluster]):
-            return p
+        if sure is None or sure == p or 2 * n.get((cluster, p), 0) >= owned:
+            if _stays_home(match, cluster, p):
+                return p
+            match.parts.append((p, cluster, -1))
     if sure is not None:
         return sure
-    if len(residents) == 1 and 2 * match.tally.n.get((cluster, residents[0]), 0) > int(match.owned[cluster]):
-        return residents[0]
+    only = match.residents[cluster][0] if len(match.residents.get(cluster, [])) == 1 else None
+    if only is not None and 2 * n.get((cluster, only), 0) > owned and _stays_home(match, cluster, only):
+        return only
     return None
+
+
+def _stays_home(match: _Match, cluster: int, person: int) -> bool:
+    """Whether a person has most faces at home also as heir of this cluster.
+
+    Else the next plan would see them at home here, and take away the faces that bear the name today.
+    """
+    home = match.tally.home(person)
+    others = sum(match.tally.n.get((cluster, p), 0) for p in match.residents[cluster] if p != person)
+    return home == cluster or int(match.size[cluster]) - others < match.tally.n.get((home, person), 0)
 
 
 def _keep_residents(match: _Match) -> None:
@@ -401,22 +402,19 @@ def _open_questions(match: _Match, outcome: _Tally) -> tuple[set[tuple[int, int]
     """Pairs (ascending) to ask about, and whoever is at risk."""
     state = match.state
     present = set(np.unique(match.after[match.after >= 0]).tolist())
-    apart = state.apart(match.after)
     number = {person: p for p, person in enumerate(state.people)}
     asked = {(number[q.person], number[q.other]) for q in state.questions if q.other is not None}
     for person, cluster, group in match.parts:
         other = group if group >= 0 else match.heirs[cluster]
         if other is not None:
             asked.add((person, other))
-    pairs = {(min(a, b), max(a, b)) for a, b in asked if a != b and {a, b} <= present} - apart
+    pairs = {(min(a, b), max(a, b)) for a, b in asked if a != b and {a, b} <= present} - state.apart
     groups = {group for _, _, group in match.parts if group >= 0}
-    met, at_risk = _meetings(match, outcome, groups.union(*pairs), apart)
+    met, at_risk = _meetings(match, outcome, groups.union(*pairs))
     return pairs | met, at_risk | match.keeps.keys()
 
 
-def _meetings(
-    match: _Match, outcome: _Tally, asked: set[int], apart: set[tuple[int, int]]
-) -> tuple[set[tuple[int, int]], set[int]]:
+def _meetings(match: _Match, outcome: _Tally, asked: set[int]) -> tuple[set[tuple[int, int]], set[int]]:
     """People who live in one cluster: are they one? Each is asked about with the largest not known to be another."""
     n = len(match.state.people)
     at_home: dict[int, set[int]] = defaultdict(set)
@@ -437,7 +435,7 @@ def _meetings(
         people.add(largest[c][2])
         order = sorted(people, key=lambda p: (-outcome.n[c, p], outcome.first[c, p]))
         for i, p in enumerate(order):
-            near = next((q for q in order[:i] if (min(p, q), max(p, q)) not in apart), None)
+            near = next((q for q in order[:i] if (min(p, q), max(p, q)) not in match.state.apart), None)
             if near is not None:
                 pairs.add((min(p, near), max(p, near)))
                 at_risk |= {p, near}

@@ -349,7 +349,7 @@ class Service:
         def say(draft: Draft) -> str:
             titles = []
             for other in others:
-                anchors = [face for p in (into, other) if (face := self._anchor(p)) is not None]
+                anchors = [*self._anchors(into), *self._anchors(other)]
                 titles.append(self._called(other))
                 self._called(into)
                 decisions.merge(draft, into, other, anchors)
@@ -451,10 +451,10 @@ class Service:
             return self.merge(into, [other])
 
         def say(draft: Draft) -> str:
-            face_of_a, face_of_b = self._anchor(a), self._anchor(b)
-            if face_of_a is None or face_of_b is None:
+            of_a, of_b = self._anchors(a), self._anchors(b)
+            if not of_a or not of_b:
                 raise InputError("One of the two has no faces any more. Nothing was changed. Reload the page.")
-            decisions.tell_apart(draft, a, face_of_a, b, face_of_b)
+            decisions.tell_apart(draft, a, of_a[0], b, of_b[0])
             return f"{self._called(a)} and {self._called(b)} are different people"
 
         return self._say(say)
@@ -531,11 +531,13 @@ class Service:
         view = self.view()
         return [view.faces.ids[row] for row in view.rows(person)]
 
-    def _anchor(self, person: PersonId) -> FaceId | None:
-        """The face that stands for a person in a fact: a confirmed one, else the cover."""
+    def _anchors(self, person: PersonId) -> list[FaceId]:
+        """Faces that hold a person together: one of each live cluster, confirmed ones and then certain ones first."""
         view = self.view()
-        pinned = [row for row in view.rows(person).tolist() if view.state.pin[row] >= 0]
-        return view.faces.ids[pinned[0]] if pinned else (card.cover if (card := view.card_of.get(person)) else None)
+        rows = view.rows(person)
+        order = rows[np.lexsort((rows, -view.strength[rows], view.state.pin[rows] < 0))]
+        _, first = np.unique(view.label[order], return_index=True)
+        return [view.faces.ids[row] for row in order[np.sort(first)]]
 
     def _called(self, person: PersonId) -> str:
         known = self.view().person(person)

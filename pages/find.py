@@ -142,7 +142,7 @@ def section(number, owner, n, best) -> None:
 def tile(hit) -> None:
     card = session.view().card_of.get(hit.person) if hit.person else None
     likeness = widgets.alike(hit.distance, hit.cosine)
-    why = "direct" if hit.is_direct else f"same person, {widgets.called(card.name) if card else ''}"
+    why = "direct" if hit.is_direct else f"same person, {card.name}" if card and card.name else "same person"
 
     def below() -> None:
         widgets.small(f"{why}\n{likeness.replace(' · ', chr(10))}", f"why-{hit.face}")

@@ -28,7 +28,10 @@ def main() -> None:
     widgets.page_head("Map", some if n_drawn < len(points) else f"{widgets.faces(len(points))}, alike ones together")
     person = find(view)
     draw(view, points, person)
-    faces = [face for face in session.recall(f"drawn-{SCOPE}") or [] if face in view.faces.row]
+    found = session.recall(f"drawn-{SCOPE}")
+    faces = [face for face in found or [] if face in view.faces.row]
+    if found == []:
+        st.text("No face in what you drew. Draw around some, or click one.")
     if faces:
         inside(view, faces)
         widgets.action_bar(SCOPE, "face", about_selected)
@@ -64,7 +67,7 @@ def nothing_yet(view) -> None:
 
 
 def find(view):
-    with st.container(horizontal=True, vertical_alignment="bottom", key="fc-map-tools"):
+    with st.container(horizontal=True, vertical_alignment="center", key="fc-map-tools"):
         with st.container(width=320):
             card = widgets.choose_person("Find a person on the map", "map-person", placeholder="Find a person")
         widgets.small("Draw around faces to list them, or click one. Grey: in nobody.", "map-how")

@@ -30,7 +30,8 @@ def main() -> None:
             required=True, key="noise-tab", label_visibility="collapsed", persist_state="session",
         )  # fmt: skip
         st.space("stretch")
-        order, least = arranged() if tab != "aside" and counts[tab] else ("", 0.0)
+        with st.container(horizontal=True, width="content"):
+            order, least = arranged() if tab != "aside" and counts[tab] else ("", 0.0)
     if tab == "aside":
         set_aside(view)
     else:
@@ -120,14 +121,14 @@ def section(view, number, person, part, n, scope) -> None:
     with st.container(horizontal=True, key=f"fc-near-{number}", vertical_alignment="center"):
         if card:
             st.image(session.picture(card.cover), width=44, alt=f"Cover of {widgets.called(card.name)}")
-        with st.container(gap=None, width="stretch"):
+        with st.container(gap=None, width="stretch", key=f"fc-who-{number}"):
             st.text(f"Nearest to {name_of(card)}" if card else "Nobody to compare with")
             some = f"{len(part):,} of {widgets.faces(n)}" if len(part) < n else widgets.faces(n)
-            enough = f", {len(likely):,} of them as alike as faces of one person usually are" if card else ""
-            widgets.small(some + enough, f"near-{number}")
+            widgets.small(f"{some}, {len(likely) or 'none'} likely" if card else some, f"near-{number}")
         if card:
-            st.page_link("pages/person.py", label="See this person", query_params={"id": person}, width="content")
-            assign(person, card, likely, part, n, scope)
+            with st.container(horizontal=True, width="content", vertical_alignment="center"):
+                st.page_link("pages/person.py", label="See this person", query_params={"id": person}, width="content")
+                assign(person, card, likely, part, n, scope)
     widgets.grid(len(part), lambda at: tile(part[at], scope, False), f"{scope}-{number}", "medium")
 
 
@@ -171,7 +172,7 @@ def about_selected(view, chosen, near, scope) -> None:
     people = {near[face] for face in chosen}
     if len(people) == 1 and None not in people:
         (person,) = people
-        name = widgets.whom(view.card_of[person].name, "the person they are nearest to")
+        name = widgets.whom(view.card_of[person].name, "the nearest person")
         st.button(
             f"Assign {n:,} to {name}", key="noise-assign", type="primary", shortcut="A",
             on_click=done, args=(scope, lambda: service.move(chosen, person)),

@@ -54,7 +54,9 @@ def nobody_here() -> None:
 
 def waiting(n: int) -> None:
     if not n:
-        session.forget("rebuild")
+        if session.recall("rebuild"):
+            session.forget("rebuild")
+            st.text("Rebuilt without the faces that were set aside. Publish on Tune to find people by it.")
         return
     st.subheader("Waiting for a rebuild", anchor=False)
     are = "face was" if n == 1 else "faces were"
@@ -64,7 +66,6 @@ def waiting(n: int) -> None:
     )
     if session.recall("rebuild"):
         widgets.wait_for("prepare", f"Rebuilding without {widgets.faces(n)}", **session.rebuilding())
-        st.button("Not now", key="rebuild-off", type="tertiary", on_click=session.forget, args=("rebuild",))
     else:
         st.button(
             f"Rebuild without {widgets.faces(n)}", key="rebuild", on_click=session.remember, args=("rebuild", True)

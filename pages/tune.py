@@ -170,7 +170,7 @@ def impossible(shown) -> None:
 
 def asides(shown) -> None:
     with st.container(horizontal=True, key="fc-aside", gap="medium"):
-        for at, (text, is_wrong) in enumerate(gauge_words.aside(shown.plan.gauges)):
+        for at, (text, is_wrong) in enumerate(gauge_words.aside(shown.plan.gauges, shown.today is None)):
             with st.container(key=f"fc-{'wrong' if is_wrong else 'quiet'}-{at}", width="content"):
                 st.text(text, width="content")
     found = gauge_words.warnings(shown.then, shown.today, shown.without_epsilon)
@@ -297,7 +297,7 @@ def ask(question) -> None:
     found = tuning.evidence(question)
     with st.container(key=f"fc-ask-{question.id}", gap="small"):
         st.text(plan_words.question_words(question, session.view()))
-        with st.container(horizontal=True, key=f"fc-sides-{question.id}", gap="large"):
+        with st.container(horizontal=True, key=f"fc-sides-{question.id}", gap="medium"):
             for at, (name, rows, n) in enumerate(found.sides):
                 with st.container(key=f"fc-side-{at}-{question.id}", width="content", gap="xsmall"):
                     with st.container(horizontal=True, gap="small", key=f"fc-strips-{at}-{question.id}"):

@@ -54,9 +54,17 @@ def faces_of(snapshot, faces, person):
     return [face for face, owner in zip(faces.ids, owners(snapshot, faces.ids), strict=True) if owner == person]
 
 
-def anchor(snapshot, faces, person):
-    mine = faces_of(snapshot, faces, person)
-    return next((face for face in mine if ("pin", face, "") in snapshot.facts), mine[0] if mine else None)
+def anchors(snapshot, faces, person):
+    """One face of each live cluster, confirmed ones first: what Service pins when it merges."""
+    label = decisions.live_labels(snapshot, faces)
+    mine = sorted(faces_of(snapshot, faces, person), key=lambda face: ("pin", face, "") not in snapshot.facts)
+    return list({int(label[faces.row[face]]): face for face in reversed(mine)}.values())[::-1]
+
+
+def merged(snapshot, faces, into, other):
+    draft = Draft(snapshot)
+    decisions.merge(draft, into, other, anchors(snapshot, faces, into) + anchors(snapshot, faces, other))
+    return told(snapshot, draft)
 
 
 def answered(snapshot, faces, question, is_yes):
@@ -66,52 +74,60 @@ def answered(snapshot, faces, question, is_yes):
         label = decisions.live_labels(snapshot, faces)
         mine = faces_of(snapshot, faces, question.person)
         fallen = [f for f in mine if label[faces.row[f]] in (NOISE, BLURRED) and ("pin", f, "") not in snapshot.facts]
-        (decisions.confirm if is_yes else lambda d, p, f: decisions.reject(d, f, p))(draft, question.person, fallen)
-        return told(snapshot, draft)
-    both = [anchor(snapshot, faces, person) for person in (question.person, question.other)]
-    assert None not in both
-    if is_yes:
-        decisions.merge(draft, question.person, question.other, both)
+        if is_yes:
+            decisions.confirm(draft, question.person, fallen)
+        else:
+            decisions.reject(draft, fallen, question.person)
+    elif is_yes:
+        both = sorted((question.person, question.other), key=lambda person: ("name", person, "") not in snapshot.facts)
+        return merged(snapshot, faces, *both)
     else:
-        decisions.tell_apart(draft, question.person, both[0], question.other, both[1])
+        a, b = (anchors(snapshot, faces, person)[0] for person in (question.person, question.other))
+        decisions.tell_apart(draft, question.person, a, question.other, b)
     return told(snapshot, draft)
 
 
 def say(snapshot, faces, what, i, j, k):
     """One fact, chosen by three numbers; nothing where there is nobody to speak of."""
     state = row_state(snapshot, faces)
-    owner = dict(zip(faces.ids, owners(snapshot, faces.ids), strict=True))
-    draft = Draft(snapshot)
-    chosen = [faces.ids[at % len(faces)] for at in (j, j + k)] if len(faces) else []
-    person = state.people[i % len(state.people)] if state.people else None
     asked = state.questions + state.keeps
-    if what == "answer" and asked:
-        return answered(snapshot, faces, asked[i % len(asked)], j % 2 == 0)
-    if what == "mark" and chosen:
+    if what == "answer":
+        return answered(snapshot, faces, asked[i % len(asked)], j % 2 == 0) if asked else snapshot
+    chosen = [faces.ids[at % len(faces)] for at in (j, j + k)] if len(faces) else []
+    draft = Draft(snapshot)
+    owner = dict(zip(faces.ids, owners(snapshot, faces.ids), strict=True))
+    person = state.people[i % len(state.people)] if state.people else None
+    if what == "merge" and len(state.people) > 1:
+        return merged(snapshot, faces, person, state.people[(i + 1 + j % (len(state.people) - 1)) % len(state.people)])
+    if chosen:
+        say_of_faces(draft, what, chosen, owner, k)
+    if person is not None:
+        say_of_a_person(draft, what, person, owner, (chosen, j, k))
+    return told(snapshot, draft)
+
+
+def say_of_faces(draft, what, chosen, owner, k):
+    if what == "mark":
         decisions.mark(draft, chosen, ("ignored", "not_a_face", None)[k % 3])
-    elif what == "new person" and chosen:
-        made = decisions.new_person(draft, min(chosen))
-        decisions.move(draft, {face: owner[face] for face in chosen}, made)
-    elif what == "link" and len(set(chosen)) == 2:
-        decisions.link(draft, *chosen, "different")
-    elif person is None:
-        return snapshot
-    elif what == "name":
-        decisions.rename(draft, person, ("Anna", "Bert", "Cleo", "Dora")[j % 4])
+    elif what == "link":
+        decisions.link(draft, chosen[0], chosen[-1], "different")
+    elif what == "new person":
+        decisions.move(draft, {face: owner[face] for face in chosen}, decisions.new_person(draft, min(chosen)))
+
+
+def say_of_a_person(draft, what, person, owner, how):
+    chosen, j, k = how
+    mine = [face for face, who in owner.items() if who == person]
+    if what == "name":
+        decisions.rename(draft, person, ("Anna", "Bert", "Cleo", "")[j % 4])
     elif what == "confirm":
-        decisions.confirm(draft, person, [f for f, o in owner.items() if o == person][: 1 + k])
+        decisions.confirm(draft, person, mine[: 1 + k])
     elif what == "reject":
-        mine = [f for f, o in owner.items() if o == person]
         decisions.reject(draft, mine[: 1 + k] if j % 2 else chosen, person)
-    elif what == "move" and chosen:
+    elif what == "move":
         decisions.move(draft, {face: owner[face] for face in chosen}, person)
-    elif what == "merge" and len(state.people) > 1:
-        other = [p for p in state.people if p != person][j % (len(state.people) - 1)]
-        anchors = [anchor(snapshot, faces, p) for p in (person, other)]
-        decisions.merge(draft, person, other, [face for face in anchors if face is not None])
     elif what == "hide":
         draft.set("hidden", person, "1")
-    return told(snapshot, draft)
 
 
 SAID = ("name", "name", "confirm", "reject", "move", "merge", "mark", "new person", "link", "hide", "answer", "answer")
@@ -269,11 +285,10 @@ def test_people_who_meet_in_one_cluster_keep_their_own_faces_and_are_asked_about
             homes.setdefault(int(parts.argmax()), []).append(p)
     number = {person: i for i, person in enumerate(plan.people)}
     asked = {p for q in plan.questions for p in (number[q.person], number.get(q.other))}
-    apart = state.apart(plan.after)
     for cluster, people in homes.items():
         for p in people if len(people) > 1 else []:
             assert (plan.after[(state.owner == p) & (label == cluster)] == p).all()
-            assert p in asked or all((min(p, q), max(p, q)) in apart for q in people if q != p)
+            assert p in asked or all((min(p, q), max(p, q)) in state.apart for q in people if q != p)
 
 
 @LAW
@@ -336,8 +351,8 @@ class Album:
 
     def after(self, plan):
         """Who has which face: the first letter of the name, "?" for unnamed people, "-" for nobody."""
-        return "".join("-" if p is None else (self.now.people.get(p) and self.now.people[p].name or "?")[0]
-                       for p in owner_list(plan))  # fmt: skip
+        names = {person.id: person.name for person in self.now.people.values()}
+        return "".join("-" if p is None else (names.get(p) or "?")[0] for p in owner_list(plan))
 
     @property
     def asked(self):
@@ -519,13 +534,24 @@ def test_a_face_rejected_from_the_only_resident_of_its_cluster_stays_nobodys():
     assert plan.is_empty
 
 
-def test_an_unnamed_cluster_with_one_pinned_face_and_no_sure_owner_goes_to_the_pinned_person():
+def test_a_pinned_face_draws_the_unowned_faces_of_its_cluster():
+    album = Album("aaaaa-----", Anna="a")
+    album.tell(decisions.confirm, album.at["Anna"], album.ids(5))
+    plan = album.plan("aaaaabbb--")
+    assert album.after(plan) == "AAAAAAAA--"
+    assert plan.questions == ()
+
+
+def test_a_pinned_face_that_would_draw_more_than_its_person_has_leaves_a_question():
     album = Album("aaa------", Anna="a")
     album.tell(decisions.confirm, album.at["Anna"], album.ids(3))
     plan = album.plan("aaabbbbb-")
-    assert album.after(plan) == "AA" + "A" * 6 + "-" if not plan.questions else True
+    assert album.after(plan) == "AAAA????-"
+    (question,) = plan.questions
+    assert album.at["Anna"] in (question.person, question.other)
     album.publish("aaabbbbb-")
-    assert album.plan("aaabbbbb-").is_empty
+    album.answer(question, True)
+    assert album.after(album.plan("aaabbbbb-")) == "AAAAAAAA-"
 
 
 def test_a_vanished_unnamed_person_is_removed_and_a_named_one_is_not():

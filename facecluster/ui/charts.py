@@ -202,14 +202,16 @@ def _label(figure: go.Figure, card: PersonCard, xy: NDArray[np.float32], ink: _I
     text = card.name or f"{card.n_faces:,} faces"
     if len(text) > _LONGEST_LABEL:
         text = text[: _LONGEST_LABEL - 1] + "…"
+    most = _core(xy)
     figure.add_annotation(
-        x=float(np.median(xy[:, 0])),
-        y=float(np.quantile(xy[:, 1], 0.9)),
+        x=float(np.median(most[:, 0])),
+        y=float(most[:, 1].max()),
+        yanchor="bottom",
+        yshift=3,
         text=escape(text, quote=False),
         showarrow=False,
-        yshift=11,
         bgcolor=_faint(ink.paper),
-        borderpad=1,
+        borderpad=0,
         font={"size": 12.5, "color": ink.text if card.name else ink.muted},
     )
 
@@ -247,11 +249,17 @@ def _short(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
 
 
+def _core(xy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The nine tenths of some points that are nearest to their middle: a stray face must not set the frame."""
+    away = ((xy - np.median(xy, axis=0)) ** 2).sum(axis=1)
+    return xy[away <= np.quantile(away, 0.9)]
+
+
 def _bring_near(figure: go.Figure, xy: NDArray[np.float32]) -> None:
-    """Show the middle nineteen twentieths of some points, with room around them."""
+    """Show where most of some points are, with room around them."""
     if not len(xy):
         return
-    low, high = np.quantile(xy, [0.025, 0.975], axis=0)
+    low, high = _core(xy).min(axis=0), _core(xy).max(axis=0)
     half = max(float((high - low).max()) * 0.9, 0.6)
     middle = (low + high) / 2
     figure.update_xaxes(range=[float(middle[0]) - half, float(middle[0]) + half])
@@ -268,6 +276,7 @@ def _layout(ink: _Ink) -> dict[str, Any]:
         "showlegend": False,
         "dragmode": "lasso",
         "hovermode": "closest",
+        "clickmode": "event+select",
         "xaxis": axis,
         "yaxis": {**axis, "scaleanchor": "x", "scaleratio": 1},
         "font": {"family": '"Source Sans", sans-serif', "color": ink.text},
@@ -278,9 +287,9 @@ def _layout(ink: _Ink) -> dict[str, Any]:
 
 
 def take_drawn(chart: str, scope: str) -> None:
-    """Select the faces inside what was drawn on the map, as the chart's callback."""
-    view = session.view()
+    """Select the faces inside what was drawn on the map, as the chart's callback; a double click takes it away."""
+    view, selection = session.view(), session.drawn_on(chart)
     points = FaceMap.of(view, *session.service().map())
-    faces = [view.faces.ids[row] for row in points.row[enclosed(session.drawn_on(chart), points.xy)]]
-    session.remember(f"drawn-{scope}", faces)
+    faces = [view.faces.ids[row] for row in points.row[enclosed(selection, points.xy)]]
+    session.remember(f"drawn-{scope}", faces if any(selection.values()) else None)
     session.select(scope, faces)

@@ -71,7 +71,8 @@ def gauge_row(plan: Plan, view: View, then: Counts, today: Counts | None) -> lis
     knows_photos = bool((view.faces.photo_number >= 0).any())
     at_risk = [view.snapshot.people[p].name for p in plan.names_at_risk if p in view.snapshot.people]
     n_pins = int((view.state.pin >= 0).sum())
-    safe = f"{faces(n_pins)} you confirmed stay" if n_pins else "Every name stays with its faces"
+    kept = "Every name stays with its faces" if view.state.is_named.any() else "Nobody has a name yet"
+    safe = f"{faces(n_pins)} you confirmed stay" if n_pins else kept
     today_pairs = f", {today.impossible_pairs:,} today" if today is not None else ""
     twice = "People twice in one photo" if pairs else "Nobody twice in one photo"
     return [
@@ -96,7 +97,7 @@ def gauge_row(plan: Plan, view: View, then: Counts, today: Counts | None) -> lis
     ]
 
 
-def aside(measured: Mapping[str, float]) -> list[tuple[str, bool]]:
+def aside(measured: Mapping[str, float], is_first: bool = False) -> list[tuple[str, bool]]:
     """The small second line: what else is counted, and whether it is wrong."""
     pins, rejections = int(measured["contradicted_pins"]), int(measured["contradicted_not_persons"])
     said = [
@@ -107,7 +108,7 @@ def aside(measured: Mapping[str, float]) -> list[tuple[str, bool]]:
     against = f"The clusters contradict {joined(said)} of yours; yours hold" if said else ""
     words = [
         (against, True),
-        (f"{measured['churn']:.1%} of the faces change hands", False),
+        ("" if is_first else f"{measured['churn']:.1%} of the faces change hands", False),
         (f"{faces(int(measured['blurred']))} too blurred to sort", False),
     ]
     return [(text, is_wrong) for text, is_wrong in words if text]

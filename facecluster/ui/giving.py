@@ -63,6 +63,6 @@ def _somebody(faces: Sequence[FaceId]) -> PersonCard | None:
 
 def _candidate(card: PersonCard) -> None:
     widgets.face_tile(
-        card.cover, f"alike-{card.id}", widgets.called(card.name), on_open=_choose, args=("other", card.id),
+        card.cover, f"alike-{card.id}", widgets.called(card.name), on_open=session.remember, args=("other", card.id),
         below=lambda: widgets.small(card.name or widgets.faces(card.n_faces), f"alike-{card.id}"),
     )  # fmt: skip

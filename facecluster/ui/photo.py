@@ -6,6 +6,7 @@ Which photo is open stands in the address, so that a link shows it and another p
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import numpy as np
 import streamlit as st
@@ -23,6 +24,7 @@ _photo = st.components.v2.component(
     css="""
 figure { position: relative; margin: 0; }
 img { display: block; width: 100%; border-radius: 12px; }
+img[hidden] { display: none; }
 span { position: absolute; display: none; border: 3px solid var(--st-link-color); border-radius: 4px; }
 p { margin: 0; color: var(--st-gray-text-color); font: 14px var(--st-font); }
 """,
@@ -87,12 +89,17 @@ def _sketch(face: FaceId) -> bytes | None:
 
 
 def _draw(face: FaceId) -> bool:
-    """Draw the photo a face is in, with its box: itself, or a sketch of its faces; False where neither is at hand."""
+    """Draw the photo a face is in, with its box: itself, or a sketch; returns whether the face is well seen there."""
     url, box = _address(face), _box(face)
     if url:
-        missing = "The photo could not be loaded from its host. Its faces:"
+        missing = f"The photo could not be loaded from {urlsplit(url).hostname}."
         _photo(key="fc-photo", data={"url": url, "box": box, "label": "The photo", "missing": missing})
-        return True
+        return False
+    known = session.view().faces.url[session.view().row(face)]
+    if known:
+        widgets.small(
+            "Its photo has an address from which this page may not load yet. Status shows the setting.", "host"
+        )
     sketch = _sketch(face)
     if sketch is None:
         return False

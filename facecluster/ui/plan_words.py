@@ -143,8 +143,8 @@ def gathered(told: Sequence[Story]) -> list[Story]:
 
 
 def _split(book: _Book, line: PlanLine) -> Story:
-    left = sum(n for _, n in line.others)
-    stay = line.before - len(line.lost)
+    left = len(line.lost)
+    stay = line.before - left
     parts = (stay > 0) + sum(n >= CRUMB * line.before for _, n in line.others)
     where = _destinations(book, line)
     stays = f"{stay:,} keep the name" if line.name else f"{stay:,} stay"
@@ -317,13 +317,14 @@ def _joins(merged: Sequence[Story], plan: Plan) -> list[str]:
 
 
 def question_words(question: Question, view: View) -> str:
-    """A question as a sentence."""
-    first = _someone(view.snapshot.people[question.person].name) if question.person in view.snapshot.people else ""
+    """A question as a sentence, the name first where there is one."""
+    people = [view.snapshot.people.get(p) for p in (question.person, question.other) if p is not None]
+    names = sorted((p.name if p is not None else "" for p in people), key=lambda name: not name)
     if question.kind == "keep":
-        return f"Do these {faces(question.n_faces)} still belong to {first or 'a new person'}?"
-    other = view.snapshot.people.get(question.other) if question.other else None
-    second = (_someone(other.name) if other.name else "another unnamed person") if other else "a new person"
-    return f"Are {first or 'a new person'} and {second} the same person?"
+        return f"Do these {faces(question.n_faces)} still belong to {names[0] or 'an unnamed person'}?"
+    if not any(names):
+        return "Are these two unnamed people the same person?"
+    return f"Are {names[0]} and {names[1] or 'an unnamed person'} the same person?"
 
 
 def _someone(name: str) -> str:

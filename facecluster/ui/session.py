@@ -6,6 +6,7 @@ Nothing of value lives here; a reload loses a selection and no more.
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,6 +24,9 @@ from facecluster.model import FaceId, PersonId
 from facecluster.service import Service
 from facecluster.view import View
 from facecluster.wiring import demo_settings, open_jobs, open_service
+
+# Pixels a side; about 3 kB.
+_INLINE_SIZE = 96
 
 
 @dataclass(frozen=True)
@@ -330,13 +334,20 @@ def picture(face: FaceId | None, size: int = 176) -> bytes | str:
 
 
 def pictures(some: Iterable[FaceId | None], size: int) -> list[bytes | str]:
-    """The same for many faces; settings and library are looked up once."""
+    """The same for many faces; settings and library are looked up once.
+
+    Small ones travel in the page itself: a strip of thumbnails changes with every move of a slider, and Streamlit
+    forgets a picture of the last run before the browser has asked for it.
+    """
     own, v, hosts = service(), view(), settings().image_hosts
     found: list[bytes | str] = []
     for face in some:
         crop = own.crop(face) if face is not None else b""
         url = v.faces.crop_urls[v.row(face)] if face is not None and not crop else ""
-        found.append(thumbnail_url(url) if url and may_load(url, hosts) else _square(crop, size))
+        if url and may_load(url, hosts):
+            found.append(thumbnail_url(url))
+        else:
+            found.append(_inline(crop, size) if size <= _INLINE_SIZE else _square(crop, size))
     return found
 
 
@@ -351,3 +362,8 @@ def time_zone() -> tzinfo | None:
 @st.cache_data(show_spinner=False, max_entries=20_000)
 def _square(crop: bytes, size: int) -> bytes:
     return square(crop, size)
+
+
+@st.cache_data(show_spinner=False, max_entries=20_000)
+def _inline(crop: bytes, size: int) -> str:
+    return f"data:image/jpeg;base64,{b64encode(square(crop, size)).decode('ascii')}"

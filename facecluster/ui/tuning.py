@@ -211,8 +211,9 @@ def evidence(question: Question) -> Evidence:
     alike = float(centres[0] @ centres[1]) / max(lengths[0] * lengths[1], 1e-9)
     together = f"Together in {widgets.plural(n_shared, 'photo', 'photos')}, so hardly one person"
     words = widgets.alike(math.sqrt(max(2 - 2 * alike, 0.0)), alike) + " between their averages"
+    sides = [(name, _some(view, mine), len(mine)), (other, _some(view, theirs), len(theirs))]
     return Evidence(
-        ((name, _some(view, mine), len(mine)), (other, _some(view, theirs), len(theirs))),
+        tuple(sorted(sides, key=lambda side: not side[0])),
         f"{together if n_shared else 'Never in one photo'} · {words}",
         f"Yes, make them one person of {widgets.faces(len(mine) + len(theirs))}",
         "No, keep them apart",
@@ -226,7 +227,7 @@ def impossible(plan: Plan, most: int = 12) -> list[tuple[str, NDArray[np.int32]]
     pairs = impossible_pair_rows(plan.after, view.faces.photo_number)
     words = [names.get(plan.people[int(plan.after[a])]) or "An unnamed person" for a, _ in pairs[:most]]
     found = [
-        (f"{who}, twice in {view.faces.photo[int(a)]}", pair)
+        (f"{who}, twice in photo {view.faces.photo[int(a)]}", pair)
         for who, pair, (a, _) in zip(words, pairs, pairs.tolist(), strict=False)
     ]
     return found

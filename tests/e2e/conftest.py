@@ -93,6 +93,11 @@ def browser():
         running.close()
 
 
+def _is_ours(message) -> bool:
+    """An error of the page. On a deep link Streamlit itself asks for its own addresses below the page's first."""
+    return message.type == "error" and "/_stcore/" not in message.location.get("url", "")
+
+
 @pytest.fixture
 def page(browser, dashboard):
     """A tab that fails its test on any console error and on any request that leaves this machine."""
@@ -100,7 +105,10 @@ def page(browser, dashboard):
     tab = context.new_page()
     errors: list[str] = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    tab.on(
+        "console",
+        lambda message: errors.append(f"{message.text} {message.location.get('url')}") if _is_ours(message) else None,
+    )
     tab.on("request", lambda request: dashboard.requested.add(request.url))
     tab.set_default_timeout(30_000)
     yield tab

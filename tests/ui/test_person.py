@@ -6,6 +6,9 @@ import re
 
 import pytest
 
+from facecluster.config import load_settings
+from facecluster.wiring import open_service
+
 NASTY = "**A** <img src=x> :dog: $x$ [b](http://c)"
 
 
@@ -175,3 +178,14 @@ def test_a_name_is_shown_as_it_is_and_never_as_markup(app, demo_library, anna):
     assert [label for label in labels if "A" in label and "dog" in label]
     assert not [label for label in labels if raw.search(label)]
     assert not [m.value for m in test.markdown if raw.search(m.value)]
+
+
+def test_a_photo_is_loaded_by_the_browser_only_from_an_allowed_host(app, make_batch, monkeypatch):
+    own = open_service(load_settings())
+    own._faces.add(make_batch(["a", "b"], url=["https://ok.example/1.jpg", "https://no.example/2.jpg"]))
+    person = own.new_person(["a", "b"], "Anna")
+    monkeypatch.setenv("FACECLUSTER_IMAGE_HOSTS", "ok.example")
+    allowed, refused = app("person", id=person, photo="a"), app("person", id=person, photo="b")
+    assert "https://ok.example/1.jpg" in repr([e.proto for e in allowed.get("bidi_component")])
+    assert "no.example" not in repr([e.proto for e in refused.get("bidi_component")])
+    assert "Status shows the setting" in "".join(e.value for e in refused.text)

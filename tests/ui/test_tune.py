@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from facecluster.ui import session
+from facecluster.demo import demo_faces
 
 
 def value(test, title):
@@ -74,14 +76,17 @@ def test_publish_writes_exactly_the_plan_on_the_screen(ready, app, texts):
     assert "Nothing would change." not in texts(page), "the sliders stay where they were"
 
 
-def test_a_stale_plan_is_refused_with_a_sentence_and_made_anew(ready, app, texts, monkeypatch):
+def test_a_plan_that_somebody_overtook_is_refused_with_a_sentence_and_made_anew(ready, app, texts):
     page = app("tune")
     slider(page, "Neighbours").set_value(2).run()
     name_largest(ready, "Anna")
-    old = ready.view()
+    live = ready.view().snapshot.run.id
     button(page, "Publish").click().run()
     assert not page.exception
-    assert old.snapshot.run.id == ready.view().snapshot.run.id or "Publish" in [b.label for b in page.button]
+    assert ready.view().snapshot.run.id == live
+    assert "changed" in texts(page).split("Nothing is written")[1].split("People")[0], "no sentence says why"
+    button(page, "Publish").click().run()
+    assert ready.view().snapshot.run.id != live
 
 
 def test_discard_goes_back_to_the_live_run(ready, app, texts):
@@ -130,28 +135,67 @@ def test_the_other_methods_are_live_too(ready, app, method):
     assert slider(page, "How strict").max > 0
 
 
-def test_two_named_people_who_meet_are_asked_about_and_the_answer_is_written(ready, app, texts):
-    first, second = name_largest(ready, "Anna $x$ *b*", "Bob")
+def test_what_publishing_leaves_open_is_asked_and_the_answer_is_written(ready, app, texts):
+    named = set(name_largest(ready, "Anna $x$ *b*", "Bob"))
     page = app("tune")
     slider(page, "How strict").set_value(slider(page, "How strict").max).run()
-    assert "Anna $x$ *b* and Bob" in texts(page)
+    assert "Anna $x$ *b* and Bob, the first two named people, would merge" in texts(page)
+    assert any(e.label.startswith("After publishing you will be asked") for e in page.expander)
     button(page, "Publish").click().run()
-    assert not page.exception
-    asked = [q for q in ready.view().state.questions if {q.person, q.other} == {first, second}]
-    assert asked, "no question was left open"
+    asked = ready.view().state.questions
+    assert all({q.person, q.other} & named for q in asked)
+    assert f"{len(asked)} questions for you" in texts(page)
     next(b for b in page.button if b.key == f"tune-no-{asked[0].id}").click().run()
-    assert not page.exception
     assert asked[0].id not in {q.id for q in ready.view().state.questions}
-
-
-def test_a_library_without_a_run_shows_who_was_found(ready, app, texts):
-    ready.undo(ready.view().snapshot.revision)
-    assert ready.view().snapshot.run is None
-
-
-def test_too_few_faces_are_no_error(empty_library, app, make_batch):
-    empty_library._faces.add(make_batch(["a", "b"]))
-    empty_library.prepare(50.0, (1, 3))
-    page = app("tune")
+    next(b for b in page.button if b.key == f"tune-yes-{asked[1].id}").click().run()
     assert not page.exception
-    assert session is not None
+    assert asked[1].other not in ready.view().number or asked[1].person not in ready.view().number
+
+
+def test_the_first_time_shows_who_was_found(empty_library, app, texts):
+    empty_library._faces.add(demo_faces())
+    empty_library.prepare(empty_library.defaults.blur_threshold)
+    page = app("tune")
+    assert "56 people found" in texts(page)
+    assert "Nobody yet" in texts(page)
+    button(page, "Publish 56 people").click().run()
+    assert len(empty_library.view().people()) == 56
+    assert "Nothing would change." in texts(page)
+
+
+def test_one_person_alone_is_said_to_be_one(empty_library, app, texts, make_batch):
+    drawn = np.random.default_rng(1).normal(size=(5, 64)) * 0.05 + np.eye(64)[0]
+    vectors = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    empty_library._faces.add(make_batch([f"f{i}" for i in range(5)], vectors))
+    empty_library.prepare(empty_library.defaults.blur_threshold)
+    assert "HDBSCAN found no two groups" in texts(app("tune"))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_few_faces_are_no_error(empty_library, app, texts, make_batch, n):
+    empty_library._faces.add(make_batch([f"f{i}" for i in range(n)]))
+    empty_library.prepare(empty_library.defaults.blur_threshold, (1, 2, 3, 4, 5))
+    assert "Nobody would be found" in texts(app("tune"))
+
+
+def test_an_unbuilt_hierarchy_is_built_by_a_worker_that_can_be_cancelled(demo_library, app, texts):
+    page = app("tune")
+    assert not page.slider
+    assert "Comparing" in texts(page)
+    assert button(page, "Cancel")
+    wait = time.monotonic() + 60
+    while not all(demo_library.is_ready(replace(demo_library.defaults, min_samples=k)) for k in range(1, 6)):
+        assert time.monotonic() < wait
+        time.sleep(0.2)
+
+
+def test_another_blur_threshold_says_what_it_leaves_out_and_rebuilds(ready, app, texts):
+    page = app("tune")
+    page.number_input[0].set_value(100.0).run()
+    rebuild = button(page, "Rebuild")
+    n = int((ready.view().faces.blur_score < 100.0).sum())
+    assert rebuild.label == f"Rebuild ({n} faces would be left out)"
+    rebuild.click().run()
+    assert "Comparing" in texts(page)
+    button(page, "Keep the blur threshold at 50").click().run()
+    assert slider(page, "Neighbours")

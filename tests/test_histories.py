@@ -1,0 +1,322 @@
+"""Random histories of everything a curator can do, on real files, against a model of names and pins.
+
+200 at every run; `FACECLUSTER_HISTORIES=2000 pytest tests/test_histories.py` for more.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_library
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from facecluster.decisions import resolve
+from facecluster.errors import InputError, StaleWriteError
+from facecluster.service import Params
+
+N_HISTORIES = int(os.environ.get("FACECLUSTER_HISTORIES", "200"))
+
+numbers = st.integers(0, 99)
+names = st.sampled_from(["Anna", "Bert", "Zoë", "  Anna ", "", "'; drop table facts; --", "😀" * 50])
+params = st.builds(
+    Params,
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([2, 3, 5]),
+    st.sampled_from([0.0, 0.5, 0.6, 0.8, 1.0]),
+    st.sampled_from(["eom", "leaf", "cut"]),
+    st.sampled_from([0.0, 50.0, 1000.0]),
+    st.booleans(),
+)
+
+
+class Histories(RuleBasedStateMachine):
+    """What was said, three ways: the log on disk, two open Services, and `names` and `pins` here."""
+
+    template: Path
+
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        shutil.copytree(self.template, self.folder / "library")
+        self.service, self.other = self.opened(), self.opened()
+        self.names, self.pins = {}, {}
+        self.said = {0: ({}, {})}  # names and pins that each revision changed: key to (before, after)
+        self.facts = {}
+        self.revision = 0
+        self.n_imports = 0
+
+    def opened(self):
+        return small_library.open_library(self.folder / "library")
+
+    def teardown(self):
+        shutil.rmtree(self.folder)
+
+    # --- the model
+
+    def wrote(self, names=(), pins=()):
+        """Follow one change set: (key, value) pairs, None to take away."""
+        now = self.service.view().snapshot
+        assert now.revision in (self.revision, self.revision + 1)
+        changed = []
+        for model, said in ((self.names, names), (self.pins, pins)):
+            changed.append({key: (model.get(key), value) for key, value in dict(said).items()})
+            model.update(dict(said))
+            for key in [key for key, value in model.items() if value is None]:
+                del model[key]
+        if now.revision > self.revision:
+            self.said[now.revision] = tuple(changed)
+            self.facts[self.revision] = getattr(self, "latest", {})
+        self.revision = now.revision
+        self.latest = dict(now.facts)
+
+    @initialize(how=params)
+    def first_run(self, how):
+        self.latest = dict(self.service.view().snapshot.facts)
+        self.recluster(how)
+
+    @invariant()
+    def nothing_is_lost(self):
+        view = self.service.view()
+        facts = view.snapshot.facts
+        assert {key[1]: value for key, value in facts.items() if key[0] == "name"} == self.names
+        assert {key[1]: value for key, value in facts.items() if key[0] == "pin"} == self.pins
+        for face, person in self.pins.items():
+            assert view.owner(face) == resolve(view.snapshot, person)
+        shown = {card.id for card in view.cards}
+        for person in self.names:
+            assert resolve(view.snapshot, person) in shown, "a name that no screen shows"
+        for kind, face, person in facts:
+            if kind == "not_person":
+                assert view.owner(face) != resolve(view.snapshot, person)
+            elif kind == "mark":
+                assert view.owner(face) is None
+        assert self.other.view().snapshot.facts == facts
+
+    # --- what can be chosen
+
+    def person(self, i):
+        people = self.service.view().cards
+        return people[i % len(people)].id if people else None
+
+    def some_faces(self, i, n):
+        ids = self.service.view().faces.ids
+        return [ids[at % len(ids)] for at in range(i, i + n)]
+
+    def faces_of(self, person):
+        view = self.service.view()
+        return [view.faces.ids[row] for row in view.rows(person)]
+
+    # --- what can be done
+
+    @rule(i=numbers, name=names, confirm=st.booleans(), elsewhere=st.booleans())
+    def rename(self, i, name, confirm, elsewhere):
+        if (person := self.person(i)) is not None:
+            mine = self.faces_of(person)
+            (self.other if elsewhere else self.service).rename(person, name, confirm=confirm)
+            self.wrote({person: name.strip() or None}, dict.fromkeys(mine, person) if confirm else {})
+
+    @rule(i=numbers, j=numbers, n=st.integers(1, 3))
+    def move(self, i, j, n):
+        if (person := self.person(i)) is not None:
+            faces = self.some_faces(j, n)
+            self.service.move(faces, person)
+            self.wrote(pins=dict.fromkeys(faces, person))
+
+    @rule(j=numbers, n=st.integers(1, 3), name=names)
+    def new_person(self, j, n, name):
+        faces = self.some_faces(j, n)
+        person = self.service.new_person(faces, name)
+        self.wrote({person: name.strip() or None}, dict.fromkeys(faces, person))
+
+    @rule(i=numbers, n=st.integers(1, 5))
+    def reject(self, i, n):
+        person = self.person(i)
+        faces = self.faces_of(person)[:n] if person is not None else []
+        if faces:
+            self.service.reject(faces, person)
+            self.wrote(pins=dict.fromkeys(faces))
+
+    @rule(j=numbers, n=st.integers(1, 4), value=st.sampled_from(["ignored", "not_a_face", None]))
+    def mark(self, j, n, value):
+        faces = self.some_faces(j, n)
+        self.service.mark(faces, value)
+        self.wrote(pins=dict.fromkeys(faces) if value else {})
+
+    @rule(i=numbers, hidden=st.booleans())
+    def hide(self, i, hidden):
+        if (person := self.person(i)) is not None:
+            self.service.hide([person], hidden)
+            self.wrote()
+
+    @rule(i=numbers, j=numbers)
+    def merge(self, i, j):
+        into, other = self.person(i), self.person(j)
+        if into is not None and into == other:
+            with pytest.raises(InputError, match="itself"):
+                self.service.merge(into, [other])
+        elif into is not None:
+            self.merged(into, other, lambda: self.service.merge(into, [other]))
+
+    def merged(self, into, other, do):
+        held = {person: self.faces_of(person) for person in (into, other)}
+        label = {face: int(self.service.view().label[self.service.view().row(face)]) for p in held for face in held[p]}
+        do()
+        name = {into: self.names[other]} if other in self.names and into not in self.names else {}
+        view = self.service.view()
+        anchored = {face: into for face in label if view.snapshot.facts.get(("pin", face, "")) == into}
+        for faces in held.values():  # each part of either is held by a pin
+            assert {label[face] for face in faces} == {label[face] for face in faces if resolve_pin(view, face) == into}
+        assert set(self.faces_of(into)) >= {f for f in (*held[into], *held[other]) if not self.rejected(f, into)}
+        self.wrote(name, anchored)
+
+    def rejected(self, face, person):
+        snapshot = self.service.view().snapshot
+        return any(k == "not_person" and f == face and resolve(snapshot, p) == person for k, f, p in snapshot.facts)
+
+    @rule(how=params, elsewhere=st.booleans())
+    def recluster(self, how, elsewhere=False):
+        service = self.other if elsewhere else self.service
+        plan = service.plan(how)
+        assert service.view().snapshot.facts == self.latest, "a plan wrote something"
+        owned = set(service.view().state.owner.tolist())
+        service.publish(plan)
+        self.wrote()
+        view = self.service.view()
+        assert [view.owner(face) for face in view.faces.ids] == [
+            plan.people[p] if p >= 0 else None for p in plan.after.tolist()
+        ]
+        listed = {*plan.names_at_risk, *(p for q in plan.questions for p in (q.person, q.other))}
+        for person in self.names:
+            if person in view.number and view.number[person] in owned:
+                assert len(view.rows(person)) or person in listed or self.gone_before(plan, person)
+        again = self.service.plan(how)
+        assert again.is_empty
+        assert again.questions == plan.questions
+        assert again.run.id == plan.run.id
+
+    def gone_before(self, plan, person):
+        return person not in plan.people or not (plan.before == plan.people.index(person)).any()
+
+    @precondition(lambda self: self.service.view().state.questions)
+    @rule(i=numbers, is_yes=st.booleans())
+    def answer(self, i, is_yes):
+        questions = self.service.view().state.questions
+        question = questions[i % len(questions)]
+        if is_yes:
+            view = self.service.view()
+            both = sorted(
+                (question.person, question.other),
+                key=lambda p: (p not in self.names, -len(view.rows(p)), p),
+            )
+            self.merged(*both, lambda: self.service.answer(question, True))
+            return
+        before = dict(self.service.view().snapshot.facts)
+        self.service.answer(question, False)
+        now = self.service.view().snapshot.facts
+        self.wrote(pins={key[1]: value for key, value in now.items() if key[0] == "pin" and key not in before})
+        assert question.id not in {q.id for q in self.service.view().state.questions}
+
+    @precondition(lambda self: self.service.view().state.keeps)
+    @rule(is_yes=st.booleans())
+    def answer_keep(self, is_yes):
+        question = self.service.view().state.keeps[0]
+        view = self.service.view()
+        mine = self.faces_of(question.person)
+        loose = [f for f in mine if view.label[view.row(f)] in (-1, -2) and f not in self.pins]
+        self.service.answer(question, is_yes)
+        self.wrote(pins=dict.fromkeys(loose, question.person) if is_yes else {})
+        assert question.id not in {q.id for q in self.service.view().state.keeps}
+        with pytest.raises(InputError, match="waits for an answer"):
+            self.service.answer(question, is_yes)
+
+    @rule(back=st.integers(0, 6))
+    def undo(self, back):
+        revision = self.revision - back
+        if revision < 1:
+            return
+        names, pins = self.said[revision]
+        try:
+            (self.other if back % 2 else self.service).undo(revision)
+        except StaleWriteError:
+            assert back > 0 or self.is_circle(revision), "the last change can always be taken back"
+            assert dict(self.service.view().snapshot.facts) == self.latest
+            return
+        if back == 0:
+            assert dict(self.service.view().snapshot.facts) == self.facts[revision - 1]
+        self.wrote({k: before for k, (before, _) in names.items()}, {k: before for k, (before, _) in pins.items()})
+
+    def is_circle(self, revision):
+        return any(d.kind == "merged_into" for d in self.service.history(1, revision + 1)[0].decisions)
+
+    @rule(i=numbers)
+    def restore(self, i):
+        runs = self.service.runs()
+        if runs:
+            self.service.restore(runs[i % len(runs)].id)
+            self.wrote()
+            assert self.service.view().snapshot.run.id == runs[i % len(runs)].id
+
+    @precondition(lambda self: self.n_imports < 2)
+    @rule()
+    def import_more(self):
+        self.n_imports += 1
+        columns = small_library.faces(seed=self.n_imports, strangers=2, prefix=f"more{self.n_imports}")
+        some = {key: value[:10] for key, value in columns.items()}
+        path = small_library.write_faces(self.folder / "more.npz", **some)
+        assert self.service.import_files([path]).added == 10
+        assert self.service.import_files([path]).unchanged == 10
+        self.wrote()
+
+    @rule()
+    def restart(self):
+        self.service = self.opened()
+        assert dict(self.service.view().snapshot.facts) == self.latest
+
+    @rule(i=numbers, j=numbers)
+    def publish_a_stale_plan(self, i, j):
+        plan = self.service.plan(small_library.PARAMS)
+        faces = self.some_faces(j, 1)
+        if (person := self.person(i)) is None or self.pins.get(faces[0]) == person:
+            return
+        self.other.move(faces, person)
+        with pytest.raises(StaleWriteError, match="changed this library meanwhile"):
+            self.service.publish(plan)
+        self.wrote(pins={faces[0]: person})
+
+
+def resolve_pin(view, face):
+    pinned = view.snapshot.facts.get(("pin", face, ""))
+    return pinned and resolve(view.snapshot, pinned)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _template(tmp_path_factory):
+    """A library with its hierarchies, copied for each history."""
+    folder = tmp_path_factory.mktemp("template")
+    service = small_library.make_library(folder, publish=False)
+    for blur_threshold in (0.0, 50.0):
+        service.prepare(blur_threshold, (1, 2, 3))
+    Histories.template = folder / "library"
+
+
+class TestHistories(Histories.TestCase):
+    settings = settings(
+        max_examples=N_HISTORIES,
+        stateful_step_count=14,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
+
+
+def test_a_blur_threshold_above_all_scores_leaves_a_library_of_nobody(tmp_path):
+    service = small_library.make_library(tmp_path, publish=False)
+    plan = service.plan(Params(1, 2, 0.0, "eom", 1000.0))
+    assert not plan.lines
+    assert np.all(plan.label == -2)
