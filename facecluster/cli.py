@@ -22,8 +22,9 @@ from facecluster.errors import ConfigError, FaceClusterError
 
 if TYPE_CHECKING:
     from facecluster.config import Settings
-    from facecluster.reconcile import Plan
-    from facecluster.service import Params, Service
+    from facecluster.hierarchies import Params
+    from facecluster.plan import Plan
+from facecluster.service import Service
 
 USER_MISTAKE = 2
 
@@ -115,7 +116,7 @@ def recluster(context: _Context, /, refined: bool, publish: bool, as_json: bool,
 def _params(settings: Settings, *, refined: bool, **flags: Any) -> Params:
     """Settings, overruled by the flags that were given; never the last run's."""
     from facecluster.config import load_settings
-    from facecluster.service import Params
+    from facecluster.hierarchies import Params
 
     engine = flags.pop("engine")
     given = {key: value for key, value in flags.items() if value is not None}

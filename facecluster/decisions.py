@@ -17,13 +17,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from hashlib import sha256
 
-import numpy as np
-from numpy.typing import NDArray
-
-from facecluster.clustering import RowFacts
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.model import (
     MAX_NAME_LENGTH,
@@ -31,18 +26,14 @@ from facecluster.model import (
     ChangeSet,
     Decision,
     FaceId,
-    FaceSet,
     Kind,
     Link,
     Mark,
     PeopleSnapshot,
     PersonId,
-    Question,
     Run,
 )
 
-# `live_labels` of a face that came after the live run.
-UNSEEN = -3
 # Kept although their category is "format": names in Persian and Hindi, and family emoji, need the joiners.
 _JOINERS = "\u200c\u200d"
 
@@ -246,7 +237,7 @@ def undo(snapshot: PeopleSnapshot, record: ChangeRecord) -> Draft:
     for decision in record.decisions:
         if decision.before is not None:
             _check_no_circle(draft, decision, record)
-            for person in _people_in(decision.kind, decision.subject, decision.object, decision.before):
+            for person in people_in(decision.kind, decision.subject, decision.object, decision.before):
                 if person not in gone and draft.get("person", person) is None:
                     draft.set("person", person, "1")
     return draft
@@ -260,7 +251,7 @@ def _check_no_circle(draft: Draft, decision: Decision, record: ChangeRecord) -> 
         )
 
 
-def _people_in(kind: Kind, subject: str, obj: str, value: str) -> set[str]:
+def people_in(kind: Kind, subject: str, obj: str, value: str) -> set[str]:
     """The people of whom a fact speaks."""
     if kind in ("name", "hidden", "cover"):
         return {subject}
@@ -272,8 +263,9 @@ def _people_in(kind: Kind, subject: str, obj: str, value: str) -> set[str]:
 
 
 def _check_nothing_else_said(draft: Draft, gone: set[str], record: ChangeRecord) -> None:
-    for key, value in draft.snapshot.facts.items():
-        if _people_in(*key, value) & gone and draft.get(*key) is not None:
+    for key in draft.snapshot.facts:
+        value = draft.get(*key)
+        if value is not None and people_in(*key, value) & gone:
             raise StaleWriteError(
                 f"“{record.title}” cannot be taken back: since then {_in_words(key[0])} was set for a person whom it "
                 "added. Nothing was changed. Take that back first."
@@ -288,189 +280,3 @@ def _in_words(kind: Kind) -> str:
         "pin": "a confirmation",
     }
     return words.get(kind, f"the {kind}")
-
-
-def owners(snapshot: PeopleSnapshot, faces: Sequence[FaceId]) -> list[PersonId | None]:
-    """Who owns each face now: the pin, else the live run's owner unless something said speaks against it."""
-    facts = snapshot.facts
-    run = snapshot.run
-    given = dict(zip(run.faces, run.owner, strict=True)) if run else {}
-    now = {person: resolve(snapshot, person) for person in {*snapshot.people, *filter(None, given.values())}}
-    rejected = {(s, now.get(PersonId(o), o)) for kind, s, o in facts if kind == "not_person"}
-    pins = {s: now[PersonId(v)] for (kind, s, _), v in facts.items() if kind == "pin" and v in now}
-    marked = {s for kind, s, _ in facts if kind == "mark"}
-    found: list[PersonId | None] = []
-    for face in faces:
-        owner = pins.get(face)
-        if owner is None and (by_run := given.get(face)) is not None:
-            owner = now[by_run]
-            if (face, owner) in rejected or owner not in snapshot.people:
-                owner = None
-        found.append(None if face in marked else owner)
-    return found
-
-
-def live_labels(snapshot: PeopleSnapshot, faces: FaceSet) -> NDArray[np.int32]:
-    """Shape (n_faces,): cluster of the live run, NOISE, BLURRED; UNSEEN for faces that came after it."""
-    found = np.full(len(faces), UNSEEN, np.int32)
-    if snapshot.run is not None:
-        at = np.array([faces.row.get(face, -1) for face in snapshot.run.faces], np.int64)
-        found[at[at >= 0]] = snapshot.run.label[at >= 0]
-    return found
-
-
-def _apart(snapshot: PeopleSnapshot, number: Mapping[PersonId, int]) -> frozenset[tuple[int, int]]:
-    """Pairs of people who are not one: a face of the first is not the second, or not one with a face of the second.
-
-    Confirmed faces alone speak for people: an answer must not come and go with what clusters do to a face.
-    """
-    found = set()
-    for (kind, face, obj), value in snapshot.facts.items():
-        if kind == "not_person" or (kind == "link" and value == "different"):
-            other = obj if kind == "not_person" else snapshot.facts.get(("pin", obj, ""))
-            both = (snapshot.facts.get(("pin", face, "")), other)
-            a, b = (number.get(resolve(snapshot, PersonId(p)), -1) if p is not None else -1 for p in both)
-            if a >= 0 and b >= 0 and a != b:
-                found.add((min(a, b), max(a, b)))
-    return frozenset(found)
-
-
-@dataclass(frozen=True)
-class RowState:
-    """The facts of one moment in row numbers, for everything that counts.
-
-    Attributes
-    ----------
-    people : tuple[PersonId, ...]
-        Everybody who is not merged away, ascending; person numbers point here.
-    owner, pin : NDArray[np.int32]
-        Shape (n_faces,): person number, -1 for none.
-    is_masked : NDArray[np.bool_]
-        Shape (n_faces,): ignored, or not a face.
-    not_person : NDArray[np.int32]
-        Shape (m, 2): face row, person number.
-    same, different : NDArray[np.int32]
-        Shape (m, 2): face rows.
-    is_named, is_protected : NDArray[np.bool_]
-        Shape (n_people,): has a name; has a name, a fact or an open question, so nothing moves without asking.
-    apart : frozenset[tuple[int, int]]
-        Person numbers (ascending) of people of whom the curator said, directly or by a face, that they are not one.
-    questions, keeps : tuple[Question, ...]
-        Those of the live run that are still open: "are these two one person?" and "do these faces still belong?".
-    """
-
-    people: tuple[PersonId, ...]
-    owner: NDArray[np.int32]
-    pin: NDArray[np.int32]
-    is_masked: NDArray[np.bool_]
-    not_person: NDArray[np.int32]
-    same: NDArray[np.int32]
-    different: NDArray[np.int32]
-    is_named: NDArray[np.bool_]
-    is_protected: NDArray[np.bool_]
-    apart: frozenset[tuple[int, int]]
-    questions: tuple[Question, ...]
-    keeps: tuple[Question, ...]
-
-    def row_facts(self, photo: NDArray[np.int32], rows: NDArray[np.int64]) -> RowFacts:
-        """The facts as clustering takes them, for the clustered `rows` only and counted within them."""
-        place = np.full(len(self.owner), -1, np.int64)
-        place[rows] = np.arange(len(rows))
-        pinned = np.flatnonzero(self.pin[rows] >= 0)
-        return RowFacts(
-            pins=np.column_stack([pinned, self.pin[rows][pinned]]).astype(np.int32),
-            not_person=_within(self.not_person, place, 1),
-            same=_within(self.same, place, 2),
-            different=_within(self.different, place, 2),
-            photo=photo[rows],
-        )
-
-
-def _within(pairs: NDArray[np.int32], place: NDArray[np.int64], columns: int) -> NDArray[np.int32]:
-    moved = pairs.copy()
-    for column in range(columns):
-        moved[:, column] = place[pairs[:, column]]
-    return np.asarray(moved[(moved[:, :columns] >= 0).all(axis=1)], np.int32)
-
-
-def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
-    """Turn ids into row numbers; facts about faces that are gone are kept in the log and left out here."""
-    people = tuple(p.id for p in snapshot.people.values() if p.merged_into is None)
-    number = {person: i for i, person in enumerate(people)}
-    owner = np.array([number[p] if p is not None else -1 for p in owners(snapshot, faces.ids)], np.int32)
-    pin = np.full(len(faces), -1, np.int32)
-    for at, value in _facts_of(snapshot, faces, "pin"):
-        pin[at] = number.get(resolve(snapshot, PersonId(value)), -1)
-    masked = np.zeros(len(faces), np.bool_)
-    masked[[at for at, _ in _facts_of(snapshot, faces, "mark")]] = True
-    pin[masked] = -1
-    state = RowState(
-        people=people,
-        owner=owner,
-        pin=pin,
-        is_masked=masked,
-        not_person=_pairs(
-            (faces.row[FaceId(s)], number[person])
-            for kind, s, o in snapshot.facts
-            if kind == "not_person" and s in faces.row and (person := resolve(snapshot, PersonId(o))) in number
-        ),
-        same=_links(snapshot, faces, "same"),
-        different=_links(snapshot, faces, "different"),
-        is_named=np.array([("name", p, "") in snapshot.facts for p in people], np.bool_),
-        is_protected=np.zeros(len(people), np.bool_),
-        apart=_apart(snapshot, number),
-        questions=(),
-        keeps=(),
-    )
-    asked = _open_questions(snapshot, state, live_labels(snapshot, faces))
-    spoken_of = {p for q in asked for p in (q.person, q.other) if p is not None}
-    for key, value in snapshot.facts.items():
-        spoken_of |= {resolve(snapshot, PersonId(p)) for p in _people_in(*key, value)}
-    return replace(
-        state,
-        is_protected=np.array([p in spoken_of for p in people], np.bool_),
-        questions=tuple(q for q in asked if q.kind == "same"),
-        keeps=tuple(q for q in asked if q.kind == "keep"),
-    )
-
-
-def _facts_of(snapshot: PeopleSnapshot, faces: FaceSet, kind: Kind) -> Iterable[tuple[int, str]]:
-    """Row and value of the facts of one kind about faces that are there."""
-    for (found, subject, _), value in snapshot.facts.items():
-        if found == kind and (at := faces.row.get(FaceId(subject))) is not None:
-            yield at, value
-
-
-def _links(snapshot: PeopleSnapshot, faces: FaceSet, wanted: Link) -> NDArray[np.int32]:
-    row = faces.row
-    return _pairs(
-        (row[FaceId(a)], row[FaceId(b)])
-        for (kind, a, b), value in snapshot.facts.items()
-        if kind == "link" and value == wanted and a in row and b in row
-    )
-
-
-def _open_questions(snapshot: PeopleSnapshot, state: RowState, live_label: NDArray[np.int32]) -> tuple[Question, ...]:
-    """Questions of the live run that nobody answered, about who the people are by now; each one once."""
-    number = {person: i for i, person in enumerate(state.people)}
-    present = {state.people[p] for p in np.unique(state.owner[state.owner >= 0])}
-    # What clustering does not hold together: a face pinned since is settled, and so is one that was taken away.
-    loose = (live_label < 0) & (live_label != UNSEEN) & (state.pin < 0) & (state.owner >= 0)
-    has_loose = {state.people[p] for p in np.unique(state.owner[loose])}
-    found: dict[str, Question] = {}
-    for asked in snapshot.run.questions if snapshot.run else ():
-        person = resolve(snapshot, asked.person)
-        other = None if asked.other is None else resolve(snapshot, asked.other)
-        if other is None:
-            is_open = person in has_loose
-        else:
-            pair = sorted((number.get(person, -1), number.get(other, -1)))
-            is_open = person != other and {person, other} <= present and (pair[0], pair[1]) not in state.apart
-        if is_open:
-            question = Question(asked.kind, person, other, asked.n_faces)
-            found.setdefault(question.id, question)
-    return tuple(found.values())
-
-
-def _pairs(values: Iterable[tuple[int, int]]) -> NDArray[np.int32]:
-    return np.array(list(values), np.int32).reshape(-1, 2)

@@ -7,9 +7,9 @@ How a cluster finds its person. *Protected* people are those with a name, a fact
 follows the clusters. A protected person lives in the cluster that holds most of their faces (their home), and in every
 cluster that holds a face pinned to them; these are the cluster's *residents*, and residents keep their own faces.
 The cluster's other faces go to its *heir*: its only pinned resident (unless the person would then have more here than
-at home: that is asked); else who is surely matched (more than half of the
-person's faces are here, and they are more than half of the cluster's owned faces); else the only resident, if most
-owned faces are theirs; else the best matching unprotected person, or a new one.
+at home: that is asked); else who is surely matched (more than half of the person's faces are here, and they are more
+than half of the cluster's owned faces); else the only resident, if most owned faces are theirs; else the best matching
+unprotected person, or a new one.
 
 Questions and names at risk are read off the outcome, not off the way there, so that a plan made from what was published
 comes to the same ones.
@@ -22,7 +22,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,93 +30,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from facecluster.clustering import NOISE
-from facecluster.decisions import Draft, RowState, person_id
-from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, Person, PersonId, Question, Run
-
-# A part of a person smaller than this share goes where its cluster goes, without asking.
-CRUMB = 0.1
-
-LineKind = Literal["kept", "grown", "split", "merged", "new", "vanishing"]
-
-
-@dataclass(frozen=True)
-class PlanLine:
-    """What would happen to one person.
-
-    Attributes
-    ----------
-    kind : LineKind
-        kept: nothing gained (faces may be lost to "not sure"); grown: faces gained; split: a tenth or more goes to
-        others; merged: all goes to `others[0]`; new; vanishing: no faces are left.
-    before, after : int
-        Faces.
-    gained, lost : NDArray[np.int32]
-        Face rows.
-    others : tuple[tuple[PersonId, int], ...]
-        Who gets faces of this person (split, merged), and how many.
-    """
-
-    kind: LineKind
-    person: PersonId
-    name: str
-    before: int
-    after: int
-    gained: NDArray[np.int32]
-    lost: NDArray[np.int32]
-    others: tuple[tuple[PersonId, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What publishing would write, and what it would mean.
-
-    Attributes
-    ----------
-    change : ChangeSet
-        Exactly what is written.
-    people : tuple[PersonId, ...]
-        Old people and new ones; `before` and `after` point here.
-    before, after : NDArray[np.int32]
-        Shape (n_faces,): person number, -1 for none.
-    label : NDArray[np.int32]
-        Shape (n_faces,): cluster, NOISE, or BLURRED.
-    lines : tuple[PlanLine, ...]
-        Everybody who has faces before or after; changes first, the most changed first.
-    questions : tuple[Question, ...]
-        Open, were this published.
-    names_at_risk : tuple[PersonId, ...]
-        Named people who share a cluster with another, or whose faces no longer hold together.
-    gauges : Mapping[str, float]
-        Counted by Service.
-    """
-
-    change: ChangeSet
-    people: tuple[PersonId, ...]
-    before: NDArray[np.int32]
-    after: NDArray[np.int32]
-    label: NDArray[np.int32]
-    lines: tuple[PlanLine, ...]
-    questions: tuple[Question, ...]
-    names_at_risk: tuple[PersonId, ...]
-    gauges: Mapping[str, float]
-
-    @property
-    def run(self) -> Run:
-        """The run that would be published."""
-        assert self.change.run is not None  # noqa: S101  (reconcile always stages one)
-        return self.change.run
-
-    @property
-    def is_empty(self) -> bool:
-        """No face would change hands."""
-        return bool(np.array_equal(self.before, self.after))
-
-    def counts(self) -> dict[LineKind, int]:
-        """Number of lines of each kind."""
-        found: dict[LineKind, int] = dict.fromkeys(("kept", "grown", "split", "merged", "new", "vanishing"), 0)
-        for line in self.lines:
-            found[line.kind] += 1
-        return found
+from facecluster.decisions import Draft, person_id
+from facecluster.model import BLURRED, FaceSet, PeopleSnapshot, Person, PersonId, Question, Run
+from facecluster.plan import CRUMB, Plan, lines_of, rows_by_person
+from facecluster.row_state import RowState
 
 
 @dataclass(frozen=True)
@@ -249,7 +165,7 @@ def _fallen(state: RowState, label: NDArray[np.int32]) -> dict[int, NDArray[np.i
     rows = np.flatnonzero(unpinned & (label < 0)).astype(np.int32)
     people = state.owner[rows]
     rows = rows[np.where(label[rows] == BLURRED, stays_blurred[people], stays[people])]
-    return {p: some for p, some in enumerate(_rows_by_person(state.owner[rows], rows, n)) if len(some)}
+    return {p: some for p, some in enumerate(rows_by_person(state.owner[rows], rows, n)) if len(some)}
 
 
 def _sure(match: _Match) -> dict[int, int]:
@@ -429,9 +345,8 @@ def _meetings(match: _Match, outcome: _Tally, asked: set[int]) -> tuple[set[tupl
     for c, people in at_home.items():
         heir = match.heirs[c]
         if heir is not None and (heir >= n or not match.state.is_protected[heir]) and (c, heir) in outcome.n:
-            people.add(
-                heir
-            )  # new here, or nobody that the curator knows: unasked, it would be swallowed at the next plan
+            # New here, or nobody that the curator knows: unasked, it would be swallowed at the next plan.
+            people.add(heir)
         people.add(largest[c][2])
         order = sorted(people, key=lambda p: (-outcome.n[c, p], outcome.first[c, p]))
         for i, p in enumerate(order):
@@ -465,7 +380,7 @@ def _plan(
     state = match.state
     people, after, number = _named_groups(faces, snapshot, match)
     names = [snapshot.people.get(p, Person(p)).name for p in people]
-    lines = _lines(people, names, state.owner, after)
+    lines = lines_of(people, names, state.owner, after)
     questions = _questions(match, [(number[a], number[b]) for a, b in pairs], people, after)
     owner: list[PersonId | None] = [people[p] if p >= 0 else None for p in after.tolist()]
     run = Run(
@@ -547,45 +462,3 @@ def _run_id(
     digest.update(json.dumps(head, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(label, "<i4").data)
     return f"run-{digest.hexdigest()[:16]}"
-
-
-def _lines(
-    people: Sequence[PersonId], names: Sequence[str], before: NDArray[np.int32], after: NDArray[np.int32]
-) -> tuple[PlanLine, ...]:
-    n = len(people)
-    had = np.bincount(before[before >= 0], minlength=n)
-    has = np.bincount(after[after >= 0], minlength=n)
-    changed = np.flatnonzero(before != after).astype(np.int32)
-    gained = _rows_by_person(after[changed], changed, n)
-    lost = _rows_by_person(before[changed], changed, n)
-    lines: list[PlanLine] = []
-    for p in np.flatnonzero((had > 0) | (has > 0)).tolist():
-        to = after[lost[p]]
-        others = [(people[q], int(k)) for q, k in zip(*np.unique(to[to >= 0], return_counts=True), strict=True)]
-        others.sort(key=lambda pair: (-pair[1], pair[0]))
-        kind = _line_kind(int(had[p]), int(has[p]), others)
-        shown = others if kind in ("split", "merged") else []
-        lines.append(PlanLine(kind, people[p], names[p], int(had[p]), int(has[p]), gained[p], lost[p], tuple(shown)))
-    order: dict[LineKind, int] = {"split": 0, "merged": 1, "vanishing": 2, "new": 3, "grown": 4, "kept": 5}
-
-    def weight(line: PlanLine) -> tuple[bool, bool, int, int, int, str]:
-        size = len(line.gained) + len(line.lost)
-        return size == 0, not line.name, order[line.kind], -size, -line.after, line.person
-
-    return tuple(sorted(lines, key=weight))
-
-
-def _rows_by_person(person: NDArray[np.int32], rows: NDArray[np.int32], n: int) -> list[NDArray[np.int32]]:
-    order = np.argsort(person, kind="stable")
-    ends = np.searchsorted(person[order], np.arange(n + 1))
-    return [rows[order[ends[p] : ends[p + 1]]] for p in range(n)]
-
-
-def _line_kind(had: int, has: int, others: Sequence[tuple[PersonId, int]]) -> LineKind:
-    if had == 0:
-        return "new"
-    if has == 0:
-        return "merged" if others and 2 * others[0][1] > had else "vanishing"
-    if others and others[0][1] >= CRUMB * had:
-        return "split"
-    return "grown" if has > had else "kept"

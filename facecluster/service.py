@@ -5,30 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facecluster import decisions, search
-from facecluster.clustering import (
-    NOISE,
-    Clustering,
-    ExtractionParams,
-    Hierarchy,
-    epsilon_changes,
-    extract,
-    gauges,
-    reference,
-    refine,
-)
+from facecluster.clustering import NOISE, Clustering, epsilon_changes, reference, refine
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
-from facecluster.decisions import UNSEEN, Draft
+from facecluster.decisions import Draft
 from facecluster.demo import demo_faces
 from facecluster.errors import InputError, StaleWriteError
+from facecluster.hierarchies import Hierarchies, Params
 from facecluster.importing import Refusal, read_faces
 from facecluster.model import (
     BLURRED,
@@ -40,33 +29,16 @@ from facecluster.model import (
     RunRecord,
     UserId,
 )
+from facecluster.plan import Plan, gauges_of
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
-from facecluster.reconcile import Plan, reconcile
+from facecluster.reconcile import reconcile
+from facecluster.row_state import UNSEEN, row_state
 from facecluster.search import Hit
 from facecluster.view import View
 
 # The worker prepares these, so that the slider is live on all of them.
 LIVE_MIN_SAMPLES = (1, 2, 3, 4, 5)
 _RETRIES = 5
-_KEPT_HIERARCHIES = 8
-
-
-@dataclass(frozen=True)
-class Params:
-    """What a clustering is made with."""
-
-    min_samples: int
-    min_cluster_size: int
-    epsilon: float
-    method: Literal["eom", "leaf", "cut"]
-    blur_threshold: float
-    refine: bool = True
-    engine: Literal["fast", "hdbscan"] = "fast"
-
-    @property
-    def extraction(self) -> ExtractionParams:
-        """The part that sliders move."""
-        return ExtractionParams(self.min_cluster_size, self.epsilon, self.method)
 
 
 @dataclass(frozen=True)
@@ -93,7 +65,7 @@ class Service:
         self._cache = cache
         self._lock = threading.RLock()
         self._view: View | None = None
-        self._hierarchies: dict[tuple[str, int], Hierarchy] = {}
+        self._hierarchies = Hierarchies(cache)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -112,7 +84,7 @@ class Service:
                 same_faces = old is not None and old.version.split("/")[0] == version.split("/")[0]
                 faces = old.faces if old is not None and same_faces else self._faces.read()
                 snapshot = self._people.read()
-                state = decisions.row_state(snapshot, faces)
+                state = row_state(snapshot, faces)
                 version = f"{version.split('/')[0]}/{snapshot.revision}"
                 self._view = View(version, faces, snapshot, state, self.settings.blur_threshold)
             return self._view
@@ -191,7 +163,7 @@ class Service:
 
     def is_ready(self, params: Params) -> bool:
         """Whether `plan` answers at once."""
-        base = self._base(self.view(), params.blur_threshold)
+        base = self._hierarchies.base(self.view(), params.blur_threshold)
         return base is not None and self._cache.has_hierarchy(base[1], params.min_samples)
 
     def prepare(
@@ -206,8 +178,8 @@ class Service:
         `rebuild` leaves faces out for good that were set aside since the last build.
         """
         view = self.view()
-        if rebuild or self._base(view, blur_threshold) is None:
-            self._set_base(view, blur_threshold)
+        if rebuild or self._hierarchies.base(view, blur_threshold) is None:
+            self._hierarchies.set_base(view, blur_threshold)
         for i, wanted in enumerate(min_samples):
             # The first one searches the neighbours, which is nearly all of the work.
             part = (
@@ -215,58 +187,33 @@ class Service:
                 if i == 0
                 else part_of(progress, 0.9 + 0.1 * (i - 1) / len(min_samples), 1.0)
             )
-            self._hierarchy(view, blur_threshold, wanted, part)
+            self._hierarchies.get(view, blur_threshold, wanted, part)
         if progress:
             progress(1.0, "Ready")
 
     def extracted(self, params: Params, progress: Progress | None = None) -> tuple[NDArray[np.int64], Clustering]:
         """Clustered rows, and their clusters as HDBSCAN alone has them."""
-        return self._extracted(self.view(), params, progress)
-
-    def _extracted(self, view: View, params: Params, progress: Progress | None) -> tuple[NDArray[np.int64], Clustering]:
-        rows, hierarchy = self._hierarchy(view, params.blur_threshold, params.min_samples, progress)
-        if params.engine == "hdbscan":
-            vectors = view.faces.vectors[rows]
-            return rows, reference.hdbscan_clustering(vectors, params.min_samples, params.extraction)
-        return rows, extract(hierarchy, params.extraction)
+        return self._hierarchies.clusters(self.view(), params, progress)
 
     def plan(self, params: Params, progress: Progress | None = None, author: str = "") -> Plan:
         """What publishing these parameters would change. Writes nothing but saved computations."""
         view = self.view()
-        rows, clusters = self._extracted(view, params, progress)
+        rows, clusters = self._hierarchies.clusters(view, params, progress)
         facts = view.state.row_facts(view.faces.photo_number, rows)
         labels = clusters.labels
         if params.refine and params.engine == "fast":
-            _, hierarchy = self._hierarchy(view, params.blur_threshold, params.min_samples)
+            _, hierarchy = self._hierarchies.get(view, params.blur_threshold, params.min_samples)
             labels = refine(hierarchy, clusters, view.faces.vectors[rows], facts).labels
         label = np.where(view.faces.sharp(params.blur_threshold), NOISE, BLURRED).astype(np.int32)
         strength = np.zeros(len(view.faces), np.float32)
         label[rows], strength[rows] = labels, clusters.strength
         label[view.state.is_masked] = NOISE
         found = reconcile(view.faces, label, strength, view.snapshot, view.state, asdict(params), author or self.user)
-        return replace(found, gauges=self._gauges(view, rows, clusters.labels, found))
-
-    def _gauges(self, view: View, rows: NDArray[np.int64], labels: NDArray[np.int32], found: Plan) -> dict[str, float]:
-        """What the sliders are watched by; facts are counted against the clusters as HDBSCAN alone has them."""
-        facts = view.state.row_facts(view.faces.photo_number, rows)
-        n_noise = int(((found.after < 0) & (found.label == NOISE) & ~view.state.is_masked).sum())
-        n_changed = int((found.before != found.after).sum())
-        return {
-            "people": len({int(p) for p in np.unique(found.after) if p >= 0}),
-            "faces": len(view.faces),
-            "noise": n_noise,
-            "noise_share": n_noise / max(len(rows), 1),
-            "blurred": int((found.label == BLURRED).sum()),
-            "impossible_pairs": gauges.impossible_pairs(found.after, view.faces.photo_number),
-            "contradicted_pins": len(gauges.contradicted_pins(labels, facts.pins)),
-            "contradicted_not_persons": len(gauges.contradicted_not_persons(labels, facts)),
-            "names_at_risk": len(found.names_at_risk),
-            "churn": n_changed / max(len(view.faces), 1),
-        }
+        return replace(found, gauges=gauges_of(found, view.faces, view.state, rows, clusters.labels))
 
     def epsilon_changes(self, params: Params) -> NDArray[np.float64]:
         """Values of epsilon at which the partition changes, ascending."""
-        _, hierarchy = self._hierarchy(self.view(), params.blur_threshold, params.min_samples)
+        _, hierarchy = self._hierarchies.get(self.view(), params.blur_threshold, params.min_samples)
         return epsilon_changes(hierarchy, params.extraction)
 
     def publish(self, plan: Plan, author: str = "") -> int:
@@ -282,19 +229,21 @@ class Service:
     def map(self, progress: Progress | None = None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and places, shape (n, 2), of the faces on the map."""
         view = self.view()
-        rows, fingerprint = self._require_base(view, self._live_threshold(view))
+        rows, fingerprint = self._hierarchies.require_base(view, self._live_threshold(view))
         return rows, self._cache.map(view.faces.vectors[rows], fingerprint, progress)
 
     def has_map(self) -> bool:
         """Whether `map` answers at once."""
         view = self.view()
-        base = self._base(view, self._live_threshold(view))
+        base = self._hierarchies.base(view, self._live_threshold(view))
         return base is not None and self._cache.has_map(base[1])
 
     def verify(self, params: Params, progress: Progress | None = None) -> reference.Verification:
         """Check tree and labels against the hdbscan package on this library's own faces."""
         view = self.view()
-        rows, hierarchy = self._hierarchy(view, params.blur_threshold, params.min_samples, part_of(progress, 0.0, 0.2))
+        rows, hierarchy = self._hierarchies.get(
+            view, params.blur_threshold, params.min_samples, part_of(progress, 0.0, 0.2)
+        )
         vectors = view.faces.vectors[rows]
         return reference.verify(vectors, hierarchy, params.min_samples, params.extraction, part_of(progress, 0.2, 1.0))
 
@@ -302,7 +251,7 @@ class Service:
     def waiting_for_rebuild(self) -> int:
         """Faces set aside since the hierarchy was built; they leave it at the next one."""
         view = self.view()
-        base = self._base(view, self._live_threshold(view))
+        base = self._hierarchies.base(view, self._live_threshold(view))
         return 0 if base is None else int(view.state.is_masked[base[0]].sum())
 
     # --- what the curator says ---------------------------------------------------------------------------------
@@ -548,52 +497,10 @@ class Service:
         first, second = sorted((a, b), key=lambda p: (not self.view().person(p).name, -len(self.view().rows(p)), p))
         return first, second
 
-    # These take the view their caller works on: another process may add faces between two looks, and rows of one set
-    # must never meet vectors, or the address of saved work, of the other.
-
     def _live_threshold(self, view: View) -> float:
         run = view.snapshot.run
         value = run.params.get("blur_threshold") if run is not None else None
         return float(value) if isinstance(value, int | float) else self.settings.blur_threshold
-
-    def _key(self, view: View, blur_threshold: float) -> str:
-        sharp = np.packbits(view.faces.sharp(blur_threshold)).tobytes()
-        return sha256(view.faces.fingerprint.encode() + sharp).hexdigest()[:40]
-
-    def _base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str] | None:
-        """Rows that are clustered, and the fingerprint of their vectors."""
-        key = self._key(view, blur_threshold)
-        rows = self._cache.base(key)
-        if rows is None:
-            return None
-        return rows, sha256(key.encode() + rows.astype("<i8").tobytes()).hexdigest()[:40]
-
-    def _set_base(self, view: View, blur_threshold: float) -> None:
-        rows = np.flatnonzero(view.faces.sharp(blur_threshold) & ~view.state.is_masked)
-        self._cache.set_base(self._key(view, blur_threshold), rows)
-
-    def _require_base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str]:
-        base = self._base(view, blur_threshold)
-        if base is None:
-            self._set_base(view, blur_threshold)
-            base = self._base(view, blur_threshold)
-        assert base is not None  # noqa: S101  (it has just been written)
-        return base
-
-    def _hierarchy(
-        self, view: View, blur_threshold: float, min_samples: int, progress: Progress | None = None
-    ) -> tuple[NDArray[np.int64], Hierarchy]:
-        rows, fingerprint = self._require_base(view, blur_threshold)
-        key = (fingerprint, min_samples)
-        with self._lock:
-            found = self._hierarchies.get(key)
-        if found is None:
-            found = self._cache.hierarchy(view.faces.vectors[rows], fingerprint, min_samples, progress)
-            with self._lock:
-                while len(self._hierarchies) >= _KEPT_HIERARCHIES:
-                    self._hierarchies.pop(next(iter(self._hierarchies)))
-                self._hierarchies[key] = found
-        return rows, found
 
 
 def _faces(some: Sized) -> str:

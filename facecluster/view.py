@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.clustering import cover
-from facecluster.decisions import UNSEEN, RowState, live_labels, resolve
+from facecluster.decisions import resolve
 from facecluster.errors import InputError
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
+from facecluster.row_state import UNSEEN, RowState, live_labels
 from facecluster.search import cosine, distances, nearest_owned
 
 Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]

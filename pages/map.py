@@ -31,7 +31,7 @@ def main() -> None:
     found = session.recall(f"drawn-{SCOPE}")
     faces = [face for face in found or [] if face in view.faces.row]
     if found == []:
-        st.text("No face in what you drew. Draw around some, or click one.")
+        st.text("No face in what you drew.")
     if faces:
         inside(view, faces)
         widgets.action_bar(SCOPE, "face", about_selected)
@@ -70,7 +70,9 @@ def find(view):
     with st.container(horizontal=True, vertical_alignment="center", key="fc-map-tools"):
         with st.container(width=320):
             card = widgets.choose_person("Find a person on the map", "map-person", placeholder="Find a person")
-        widgets.small("Draw around faces to list them, or click one. Grey: in nobody.", "map-how")
+        widgets.small(
+            "Draw around faces to list them; to list one, choose the cross and click it. Grey: in nobody.", "map-how"
+        )
     if card is not None and not charts.is_on_map(view, session.service().map()[0], card.id):
         st.text(f"{widgets.called(card.name)} is not on the map: all their faces are too blurred or came after it.")
         return None

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from facecluster.config import load_settings
-from facecluster.service import Params, Service
+from facecluster.hierarchies import Params
+from facecluster.service import Service
 from facecluster.wiring import open_service
 
 SIZES = (12, 9, 8, 7, 6, 5, 4, 3)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facecluster import decisions
-from facecluster.decisions import Draft, clean_name, owners, resolve, row_state
+from facecluster.decisions import Draft, clean_name, resolve
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.model import ChangeRecord, FaceId, FaceSet, PeopleSnapshot, PersonId, Question, Run
+from facecluster.row_state import owners, row_state
 
 FACES = tuple(FaceId(f"f{i}") for i in range(6))
 ANNA, BERT, CLEO = (PersonId(f"p-{name}") for name in ("anna", "bert", "cleo"))

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from facecluster.decisions import resolve
 from facecluster.errors import InputError, StaleWriteError
-from facecluster.service import Params
+from facecluster.hierarchies import Params
 
 N_HISTORIES = int(os.environ.get("FACECLUSTER_HISTORIES", "200"))
 
@@ -66,7 +66,7 @@ class Histories(RuleBasedStateMachine):
         assert now.revision in (self.revision, self.revision + 1)
         changed = []
         for model, said in ((self.names, names), (self.pins, pins)):
-            changed.append({key: (model.get(key), value) for key, value in dict(said).items()})
+            changed.append({key: (model.get(key), new) for key, new in dict(said).items() if model.get(key) != new})
             model.update(dict(said))
             for key in [key for key, value in model.items() if value is None]:
                 del model[key]
@@ -76,10 +76,12 @@ class Histories(RuleBasedStateMachine):
         self.revision = now.revision
         self.latest = dict(now.facts)
 
-    @initialize(how=params)
-    def first_run(self, how):
+    @initialize(how=params, n_named=st.integers(0, 4))
+    def first_run(self, how, n_named):
         self.latest = dict(self.service.view().snapshot.facts)
         self.recluster(how)
+        for i in range(n_named):
+            self.rename(i, f"Person {i}", confirm=False, elsewhere=False)
 
     @invariant()
     def nothing_is_lost(self):
@@ -180,8 +182,8 @@ class Histories(RuleBasedStateMachine):
         snapshot = self.service.view().snapshot
         return any(k == "not_person" and f == face and resolve(snapshot, p) == person for k, f, p in snapshot.facts)
 
-    @rule(how=params, elsewhere=st.booleans())
-    def recluster(self, how, elsewhere=False):
+    @rule(how=params, elsewhere=st.booleans(), answers=st.lists(st.booleans(), max_size=3))
+    def recluster(self, how, elsewhere=False, answers=()):
         service = self.other if elsewhere else self.service
         plan = service.plan(how)
         assert service.view().snapshot.facts == self.latest, "a plan wrote something"
@@ -200,12 +202,16 @@ class Histories(RuleBasedStateMachine):
         assert again.is_empty
         assert again.questions == plan.questions
         assert again.run.id == plan.run.id
+        for is_yes in answers:
+            state = self.service.view().state
+            if state.keeps:
+                self.answer_keep(is_yes)
+            elif state.questions:
+                self.answer(0, is_yes)
 
     def gone_before(self, plan, person):
         return person not in plan.people or not (plan.before == plan.people.index(person)).any()
 
-    @precondition(lambda self: self.service.view().state.questions)
-    @rule(i=numbers, is_yes=st.booleans())
     def answer(self, i, is_yes):
         questions = self.service.view().state.questions
         question = questions[i % len(questions)]
@@ -223,8 +229,6 @@ class Histories(RuleBasedStateMachine):
         self.wrote(pins={key[1]: value for key, value in now.items() if key[0] == "pin" and key not in before})
         assert question.id not in {q.id for q in self.service.view().state.questions}
 
-    @precondition(lambda self: self.service.view().state.keeps)
-    @rule(is_yes=st.booleans())
     def answer_keep(self, is_yes):
         question = self.service.view().state.keeps[0]
         view = self.service.view()
@@ -235,6 +239,10 @@ class Histories(RuleBasedStateMachine):
         assert question.id not in {q.id for q in self.service.view().state.keeps}
         with pytest.raises(InputError, match="waits for an answer"):
             self.service.answer(question, is_yes)
+
+    @rule()
+    def undo_the_last(self):
+        self.undo(0)
 
     @rule(back=st.integers(0, 6))
     def undo(self, back):
@@ -309,7 +317,7 @@ def _template(tmp_path_factory):
 class TestHistories(Histories.TestCase):
     settings = settings(
         max_examples=N_HISTORIES,
-        stateful_step_count=14,
+        stateful_step_count=20,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )

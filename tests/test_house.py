@@ -83,9 +83,9 @@ def test_nothing_unsafe_stands_in_the_program(forbidden):
     assert not [path.name for path in [*PACKAGE, *SCREENS] if forbidden in path.read_text("utf-8")]
 
 
-def test_no_file_of_the_program_is_longer_than_400_lines():
+def test_no_file_of_the_program_is_longer_than_500_lines():
     lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in [*PACKAGE, *SCREENS]}
-    assert {name: n for name, n in lengths.items() if n > 400} == {}
+    assert {name: n for name, n in lengths.items() if n > 500} == {}
 
 
 def test_every_setting_is_documented():

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from facecluster import decisions
 from facecluster.clustering import NOISE
-from facecluster.decisions import Draft, owners, resolve, row_state
+from facecluster.decisions import Draft, resolve
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Question
 from facecluster.reconcile import reconcile
+from facecluster.row_state import live_labels, owners, row_state
 
 LAW = settings(max_examples=100, deadline=None)
 
@@ -56,7 +57,7 @@ def faces_of(snapshot, faces, person):
 
 def anchors(snapshot, faces, person):
     """One face of each live cluster, confirmed ones first: what Service pins when it merges."""
-    label = decisions.live_labels(snapshot, faces)
+    label = live_labels(snapshot, faces)
     mine = sorted(faces_of(snapshot, faces, person), key=lambda face: ("pin", face, "") not in snapshot.facts)
     return list({int(label[faces.row[face]]): face for face in reversed(mine)}.values())[::-1]
 
@@ -71,7 +72,7 @@ def answered(snapshot, faces, question, is_yes):
     """What Service.answer says."""
     draft = Draft(snapshot)
     if question.kind == "keep":
-        label = decisions.live_labels(snapshot, faces)
+        label = live_labels(snapshot, faces)
         mine = faces_of(snapshot, faces, question.person)
         fallen = [f for f in mine if label[faces.row[f]] in (NOISE, BLURRED) and ("pin", f, "") not in snapshot.facts]
         if is_yes:

@@ -252,7 +252,7 @@ def _short(text: str, most: int = 60) -> str:
 def _core(xy: NDArray[np.float32]) -> NDArray[np.float32]:
     """The nine tenths of some points that are nearest to their middle: a stray face must not set the frame."""
     away = ((xy - np.median(xy, axis=0)) ** 2).sum(axis=1)
-    return xy[away <= np.quantile(away, 0.9)]
+    return np.asarray(xy[away <= np.quantile(away, 0.9)])
 
 
 def _bring_near(figure: go.Figure, xy: NDArray[np.float32]) -> None:
@@ -260,7 +260,7 @@ def _bring_near(figure: go.Figure, xy: NDArray[np.float32]) -> None:
     if not len(xy):
         return
     low, high = _core(xy).min(axis=0), _core(xy).max(axis=0)
-    half = max(float((high - low).max()) * 0.9, 0.6)
+    half = max(float((high - low).max()) * 1.3, 0.6)
     middle = (low + high) / 2
     figure.update_xaxes(range=[float(middle[0]) - half, float(middle[0]) + half])
     figure.update_yaxes(range=[float(middle[1]) - half, float(middle[1]) + half])
@@ -276,7 +276,6 @@ def _layout(ink: _Ink) -> dict[str, Any]:
         "showlegend": False,
         "dragmode": "lasso",
         "hovermode": "closest",
-        "clickmode": "event+select",
         "xaxis": axis,
         "yaxis": {**axis, "scaleanchor": "x", "scaleratio": 1},
         "font": {"family": '"Source Sans", sans-serif', "color": ink.text},

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facecluster.clustering import gauges
 from facecluster.model import BLURRED
-from facecluster.reconcile import Plan
+from facecluster.plan import Plan
 from facecluster.ui.plan_words import joined, listed
 from facecluster.ui.widgets import faces, plural
 from facecluster.view import View

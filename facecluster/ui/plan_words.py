@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.model import PersonId, Question
-from facecluster.reconcile import CRUMB, Plan, PlanLine
+from facecluster.plan import CRUMB, Plan, PlanLine
 from facecluster.ui.widgets import faces, plural
 from facecluster.view import View
 

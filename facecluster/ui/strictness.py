@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from facecluster.hierarchies import Params
 from facecluster.model import PersonId
 from facecluster.search import cosine
-from facecluster.service import Params, Service
+from facecluster.service import Service
 from facecluster.view import View
 
 WHOLE = (0.0, 2.0)  # every distance that two unit vectors can have

@@ -12,9 +12,10 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from facecluster.clustering.gauges import impossible_pair_rows
+from facecluster.hierarchies import Params
 from facecluster.model import PersonId, Question
-from facecluster.reconcile import Plan
-from facecluster.service import LIVE_MIN_SAMPLES, Params, Service
+from facecluster.plan import Plan
+from facecluster.service import LIVE_MIN_SAMPLES, Service
 from facecluster.ui import gauge_words, plan_words, session, widgets
 from facecluster.ui.strictness import Meeting, first_meeting
 from facecluster.view import View

@@ -1,0 +1,170 @@
+"""What publishing would write, and what it would mean for each person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecluster.clustering import NOISE, gauges
+from facecluster.model import BLURRED, ChangeSet, FaceSet, PersonId, Question, Run
+from facecluster.row_state import RowState
+
+# A part of a person smaller than this share goes where its cluster goes, without asking.
+CRUMB = 0.1
+
+LineKind = Literal["kept", "grown", "split", "merged", "new", "vanishing"]
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """What would happen to one person.
+
+    Attributes
+    ----------
+    kind : LineKind
+        kept: nothing gained (faces may be lost to "not sure"); grown: faces gained; split: a tenth or more goes to
+        others; merged: all goes to `others[0]`; new; vanishing: no faces are left.
+    before, after : int
+        Faces.
+    gained, lost : NDArray[np.int32]
+        Face rows.
+    others : tuple[tuple[PersonId, int], ...]
+        Who gets faces of this person (split, merged), and how many.
+    """
+
+    kind: LineKind
+    person: PersonId
+    name: str
+    before: int
+    after: int
+    gained: NDArray[np.int32]
+    lost: NDArray[np.int32]
+    others: tuple[tuple[PersonId, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What publishing would write, and what it would mean.
+
+    Attributes
+    ----------
+    change : ChangeSet
+        Exactly what is written.
+    people : tuple[PersonId, ...]
+        Old people and new ones; `before` and `after` point here.
+    before, after : NDArray[np.int32]
+        Shape (n_faces,): person number, -1 for none.
+    label : NDArray[np.int32]
+        Shape (n_faces,): cluster, NOISE, or BLURRED.
+    lines : tuple[PlanLine, ...]
+        Everybody who has faces before or after; changes first, the most changed first.
+    questions : tuple[Question, ...]
+        Open, were this published.
+    names_at_risk : tuple[PersonId, ...]
+        Named people who share a cluster with another, or whose faces no longer hold together.
+    gauges : Mapping[str, float]
+        See `gauges_of`.
+    """
+
+    change: ChangeSet
+    people: tuple[PersonId, ...]
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
+    label: NDArray[np.int32]
+    lines: tuple[PlanLine, ...]
+    questions: tuple[Question, ...]
+    names_at_risk: tuple[PersonId, ...]
+    gauges: Mapping[str, float]
+
+    @property
+    def run(self) -> Run:
+        """The run that would be published."""
+        assert self.change.run is not None  # noqa: S101  (reconcile always stages one)
+        return self.change.run
+
+    @property
+    def is_empty(self) -> bool:
+        """No face would change hands."""
+        return bool(np.array_equal(self.before, self.after))
+
+    def counts(self) -> dict[LineKind, int]:
+        """Number of lines of each kind."""
+        found: dict[LineKind, int] = dict.fromkeys(("kept", "grown", "split", "merged", "new", "vanishing"), 0)
+        for line in self.lines:
+            found[line.kind] += 1
+        return found
+
+
+def lines_of(
+    people: Sequence[PersonId], names: Sequence[str], before: NDArray[np.int32], after: NDArray[np.int32]
+) -> tuple[PlanLine, ...]:
+    """What would happen to everybody who has faces before or after; the most changed first."""
+    n = len(people)
+    had = np.bincount(before[before >= 0], minlength=n)
+    has = np.bincount(after[after >= 0], minlength=n)
+    changed = np.flatnonzero(before != after).astype(np.int32)
+    gained = rows_by_person(after[changed], changed, n)
+    lost = rows_by_person(before[changed], changed, n)
+    lines: list[PlanLine] = []
+    for p in np.flatnonzero((had > 0) | (has > 0)).tolist():
+        to = after[lost[p]]
+        others = [(people[q], int(k)) for q, k in zip(*np.unique(to[to >= 0], return_counts=True), strict=True)]
+        others.sort(key=lambda pair: (-pair[1], pair[0]))
+        kind = _line_kind(int(had[p]), int(has[p]), others)
+        shown = others if kind in ("split", "merged") else []
+        lines.append(PlanLine(kind, people[p], names[p], int(had[p]), int(has[p]), gained[p], lost[p], tuple(shown)))
+    order: dict[LineKind, int] = {"split": 0, "merged": 1, "vanishing": 2, "new": 3, "grown": 4, "kept": 5}
+
+    def weight(line: PlanLine) -> tuple[bool, bool, int, int, int, str]:
+        size = len(line.gained) + len(line.lost)
+        return size == 0, not line.name, order[line.kind], -size, -line.after, line.person
+
+    return tuple(sorted(lines, key=weight))
+
+
+def rows_by_person(person: NDArray[np.int32], rows: NDArray[np.int32], n: int) -> list[NDArray[np.int32]]:
+    """Rows of each of `n` people, in the order given; `person` says whose each row is."""
+    order = np.argsort(person, kind="stable")
+    ends = np.searchsorted(person[order], np.arange(n + 1))
+    return [rows[order[ends[p] : ends[p + 1]]] for p in range(n)]
+
+
+def _line_kind(had: int, has: int, others: Sequence[tuple[PersonId, int]]) -> LineKind:
+    if had == 0:
+        return "new"
+    if has == 0:
+        return "merged" if others and 2 * others[0][1] > had else "vanishing"
+    if others and others[0][1] >= CRUMB * had:
+        return "split"
+    return "grown" if has > had else "kept"
+
+
+def gauges_of(
+    plan: Plan, faces: FaceSet, state: RowState, rows: NDArray[np.int64], labels: NDArray[np.int32]
+) -> dict[str, float]:
+    """What the sliders are watched by.
+
+    Parameters
+    ----------
+    rows, labels : NDArray
+        Shape (n_clustered,): the clustered rows and their clusters as HDBSCAN alone has them; facts are counted
+        against these.
+    """
+    facts = state.row_facts(faces.photo_number, rows)
+    n_noise = int(((plan.after < 0) & (plan.label == NOISE) & ~state.is_masked).sum())
+    return {
+        "people": len(np.unique(plan.after[plan.after >= 0])),
+        "faces": len(faces),
+        "noise": n_noise,
+        "noise_share": n_noise / max(len(rows), 1),
+        "blurred": int((plan.label == BLURRED).sum()),
+        "impossible_pairs": gauges.impossible_pairs(plan.after, faces.photo_number),
+        "contradicted_pins": len(gauges.contradicted_pins(labels, facts.pins)),
+        "contradicted_not_persons": len(gauges.contradicted_not_persons(labels, facts)),
+        "names_at_risk": len(plan.names_at_risk),
+        "churn": int((plan.before != plan.after).sum()) / max(len(faces), 1),
+    }
