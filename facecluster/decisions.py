@@ -218,8 +218,8 @@ def undo(snapshot: PeopleSnapshot, record: ChangeRecord) -> Draft:
     Raises
     ------
     StaleWriteError
-        If something it said was said anew since, if it would take away a person about whom more was said, or if two
-        people would come to be merged into each other.
+        If something it said was said anew since, if it would take away a person about whom more was said, if two
+        people would come to be merged into each other, or if a face would be confirmed and ruled out at once.
     """
     draft = Draft(snapshot)
     for decision in record.decisions:
@@ -240,6 +240,7 @@ def undo(snapshot: PeopleSnapshot, record: ChangeRecord) -> Draft:
             for person in people_in(decision.kind, decision.subject, decision.object, decision.before):
                 if person not in gone and draft.get("person", person) is None:
                     draft.set("person", person, "1")
+    _check_no_contradiction(draft, record)
     return draft
 
 
@@ -249,6 +250,23 @@ def _check_no_circle(draft: Draft, decision: Decision, record: ChangeRecord) -> 
             f"“{record.title}” cannot be taken back: since then the two were merged the other way round, and "
             "they would be merged into each other. Nothing was changed. Take back the later merging first."
         )
+
+
+def _check_no_contradiction(draft: Draft, record: ChangeRecord) -> None:
+    said_again = ("pin", "mark", "not_person")
+    faces = {d.subject for d in record.decisions if d.before is not None and d.kind in said_again}
+    ruled_out = {
+        (face, resolve(draft, PersonId(obj)))
+        for kind, face, obj in (*draft.snapshot.facts, *draft.keys)
+        if kind == "not_person" and face in faces and draft.get(kind, face, obj)
+    }
+    for face in sorted(faces):
+        person = _pinned_to(draft, FaceId(face))
+        if person is not None and (draft.get("mark", face) or (face, person) in ruled_out):
+            raise StaleWriteError(
+                f"“{record.title}” cannot be taken back: the face {face!r} would be confirmed and ruled out at once "
+                "by what was said since. Nothing was changed. Take back the later change first."
+            )
 
 
 def people_in(kind: Kind, subject: str, obj: str, value: str) -> set[str]:

@@ -331,8 +331,12 @@ def _open_questions(match: _Match, outcome: _Tally) -> tuple[set[tuple[int, int]
 
 
 def _meetings(match: _Match, outcome: _Tally, asked: set[int]) -> tuple[set[tuple[int, int]], set[int]]:
-    """People who live in one cluster: are they one? Each is asked about with the largest not known to be another."""
+    """People who live in one cluster: are they one? Each is asked about with the first not known to be another.
+
+    The first are those with a name, then those with most faces: Anna and Bert, not each of them and a heap of strangers.
+    """
     n = len(match.state.people)
+    named = set(np.flatnonzero(match.state.is_named).tolist())
     at_home: dict[int, set[int]] = defaultdict(set)
     for p in asked | set(np.flatnonzero(match.state.is_protected).tolist()):
         if (c := outcome.home(p)) >= 0:
@@ -348,7 +352,7 @@ def _meetings(match: _Match, outcome: _Tally, asked: set[int]) -> tuple[set[tupl
             # New here, or nobody that the curator knows: unasked, it would be swallowed at the next plan.
             people.add(heir)
         people.add(largest[c][2])
-        order = sorted(people, key=lambda p: (-outcome.n[c, p], outcome.first[c, p]))
+        order = sorted(people, key=lambda p: (p not in named, -outcome.n[c, p], outcome.first[c, p]))
         for i, p in enumerate(order):
             near = next((q for q in order[:i] if (min(p, q), max(p, q)) not in match.state.apart), None)
             if near is not None:

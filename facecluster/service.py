@@ -19,16 +19,7 @@ from facecluster.demo import demo_faces
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
 from facecluster.importing import Refusal, read_faces
-from facecluster.model import (
-    BLURRED,
-    ChangeRecord,
-    FaceId,
-    Mark,
-    PersonId,
-    Question,
-    RunRecord,
-    UserId,
-)
+from facecluster.model import BLURRED, ChangeRecord, FaceId, Mark, PersonId, Question, RunRecord, UserId
 from facecluster.plan import Plan, gauges_of
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
 from facecluster.reconcile import reconcile
@@ -182,11 +173,8 @@ class Service:
             self._hierarchies.set_base(view, blur_threshold)
         for i, wanted in enumerate(min_samples):
             # The first one searches the neighbours, which is nearly all of the work.
-            part = (
-                part_of(progress, 0.0, 0.9)
-                if i == 0
-                else part_of(progress, 0.9 + 0.1 * (i - 1) / len(min_samples), 1.0)
-            )
+            start = 0.9 + 0.1 * (i - 1) / len(min_samples) if i else 0.0
+            part = part_of(progress, start, 1.0 if i else 0.9)
             self._hierarchies.get(view, blur_threshold, wanted, part)
         if progress:
             progress(1.0, "Ready")

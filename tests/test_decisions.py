@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_library import make_library
 
 from facecluster import decisions
 from facecluster.decisions import Draft, clean_name, resolve
@@ -408,3 +409,16 @@ def test_any_text_can_be_a_face_id(id_):
     person = decisions.new_person(draft, FaceId(id_))
     decisions.confirm(draft, person, [FaceId(id_)])
     assert draft.get("pin", id_) == person
+
+
+def test_undo_never_leaves_a_face_confirmed_and_set_aside_at_once(tmp_path):
+    service = make_library(tmp_path)
+    face, person = service.view().faces.ids[0], service.view().people()[0].id
+    service.mark([face], "ignored")
+    marked = service.view().snapshot.revision
+    service.undo(marked)
+    service.confirm(person, [face])
+    before = dict(service.view().snapshot.facts)
+    with pytest.raises(StaleWriteError, match="confirmed and ruled out"):
+        service.undo(marked + 1)
+    assert dict(service.view().snapshot.facts) == before
