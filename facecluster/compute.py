@@ -104,7 +104,8 @@ class ComputeCache:
 
     def _load(self, path: Path) -> Arrays | None:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here: numpy leaves a file open that it finds damaged.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 found = {key: file[key] for key in file.files}
             if int(found.pop(_COUNT, -1)) != len(found):
                 raise ValueError("arrays are missing")

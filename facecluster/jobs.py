@@ -28,6 +28,8 @@ Perform = Callable[[str, Mapping[str, Any], Callable[[float, str], None]], None]
 _TELL_EVERY_S = 0.1
 # Whoever only looks whether a lock is held holds it for an instant, so one refusal does not say that a worker runs.
 _LOOKS, _LOOK_S = 3, 0.002
+# A worker that told its outcome is given this long to leave before a new one starts.
+_LEAVING_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,12 @@ class Jobs:
         """Start a worker unless the same job is running; returns the job's id."""
         job = self.id(use_case, **args)
         self._folder.mkdir(parents=True, exist_ok=True)
-        held = _try_lock(self._path(job, "lock"))
-        if held is None:
-            return job
+        until = time.monotonic() + _LEAVING_S
+        while (held := _try_lock(self._path(job, "lock"))) is None:
+            found = _read(self._path(job, "state"))
+            if (found is not None and found["status"] == "running") or time.monotonic() > until:
+                return job
+            time.sleep(_LOOK_S)
         with held:
             self._spawn(job, use_case, args, held.fileno())
         return job

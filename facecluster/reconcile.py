@@ -333,7 +333,7 @@ def _open_questions(match: _Match, outcome: _Tally) -> tuple[set[tuple[int, int]
 def _meetings(match: _Match, outcome: _Tally, asked: set[int]) -> tuple[set[tuple[int, int]], set[int]]:
     """People who live in one cluster: are they one? Each is asked about with the first not known to be another.
 
-    The first are those with a name, then those with most faces: Anna and Bert, not each of them and a heap of strangers.
+    The first are those with a name, then those with most faces: Anna and Bert, not each of them and a heap of others.
     """
     n = len(match.state.people)
     named = set(np.flatnonzero(match.state.is_named).tolist())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -53,6 +54,9 @@ def shoot(browser: Any, dashboard: Dashboard, path: str, out: Path, width: int, 
     page.goto(f"{dashboard.url}/{path}")
     page.locator("h1, [data-testid=stImage]").first.wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLED_MS)
+    if path == "tune":  # a plan to look at
+        page.get_by_role("slider", name=re.compile("needs at least")).press("ArrowRight")
+        page.wait_for_timeout(SETTLED_MS)
     page.screenshot(path=out)
     context.close()
 
