@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from facecluster.config import Settings
     from facecluster.hierarchies import Params
     from facecluster.plan import Plan
-from facecluster.service import Service
+    from facecluster.service import Service
 
 USER_MISTAKE = 2
 

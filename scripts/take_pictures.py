@@ -55,7 +55,7 @@ def shoot(browser: Any, dashboard: Dashboard, path: str, out: Path, width: int, 
     page.locator("h1, [data-testid=stImage]").first.wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLED_MS)
     if path == "tune":  # a plan to look at
-        page.get_by_role("slider", name=re.compile("needs at least")).press("ArrowRight")
+        page.get_by_role("slider", name=re.compile("Neighbours")).press("ArrowLeft")
         page.wait_for_timeout(SETTLED_MS)
     page.screenshot(path=out)
     context.close()
