@@ -347,6 +347,14 @@ def test_undo_never_merges_two_people_into_each_other():
     assert row_state(log.now, faces_of(log)).people == (BERT, CLEO)
 
 
+def test_undo_never_merges_people_of_whom_a_face_was_told_apart_since():
+    log = Log()
+    undone = log.undo(log.tell(decisions.merge, ANNA, BERT, ()))
+    log.tell(decisions.move, {FACES[2]: BERT}, ANNA)
+    with pytest.raises(StaleWriteError, match="'f2' would be confirmed and ruled out"):
+        log.undo(undone)
+
+
 def test_a_pin_to_somebody_unknown_does_not_break_the_library():
     snapshot = PeopleSnapshot(1, {("pin", FACES[0], ""): "p-nobody", ("person", ANNA, ""): "1"}, None)
     state = row_state(snapshot, faces_of(None))

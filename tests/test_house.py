@@ -125,3 +125,15 @@ def test_required_packages_are_pinned():
     required = {"streamlit", "pinecone", "hdbscan", "numpy", "supabase", "umap-learn", "plotly"}
     assert required <= set(pins)
     assert all(pins.values())
+
+
+def test_the_page_on_the_command_line_names_every_command_and_option():
+    from facecluster.cli import cli
+
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    for name, command in cli.commands.items():
+        if command.hidden:
+            continue
+        assert f"`{name}" in page, name
+        for option in (o for parameter in command.params for o in parameter.opts if o.startswith("--")):
+            assert option in page, f"{name} {option}"
