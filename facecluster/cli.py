@@ -32,7 +32,7 @@ USER_MISTAKE = 2
 class _Context:
     """What every command needs: settings, opened when asked for."""
 
-    def __init__(self, library: Path | None, user: str | None) -> None:
+    def __init__(self, library: str | None, user: str | None) -> None:
         self._library, self._user = library, user
 
     def settings(self) -> Settings:
@@ -48,12 +48,10 @@ class _Context:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-@click.option(
-    "--library", type=click.Path(path_type=Path), help="Folder of the embedded library (or FACECLUSTER_LIBRARY)."
-)
+@click.option("--library", metavar="DIR", help="Folder of the embedded library (or FACECLUSTER_LIBRARY).")
 @click.option("--user", help="Whose faces these are (or FACECLUSTER_USER).")
 @click.pass_context
-def cli(context: click.Context, library: Path | None, user: str | None) -> None:
+def cli(context: click.Context, library: str | None, user: str | None) -> None:
     """Turn face vectors into named people, and never lose a name."""
     context.obj = _Context(library, user)
 

@@ -253,16 +253,11 @@ def _check_no_circle(draft: Draft, decision: Decision, record: ChangeRecord) -> 
 
 
 def _check_no_contradiction(draft: Draft, record: ChangeRecord) -> None:
-    said_again = ("pin", "mark", "not_person")
-    faces = {d.subject for d in record.decisions if d.before is not None and d.kind in said_again}
-    ruled_out = {
-        (face, resolve(draft, PersonId(obj)))
-        for kind, face, obj in (*draft.snapshot.facts, *draft.keys)
-        if kind == "not_person" and face in faces and draft.get(kind, face, obj)
-    }
-    for face in sorted(faces):
+    for kind, face, obj in (*draft.snapshot.facts, *draft.keys):
+        if kind not in ("mark", "not_person") or draft.get(kind, face, obj) is None:
+            continue
         person = _pinned_to(draft, FaceId(face))
-        if person is not None and (draft.get("mark", face) or (face, person) in ruled_out):
+        if person is not None and (kind == "mark" or resolve(draft, PersonId(obj)) == person):
             raise StaleWriteError(
                 f"“{record.title}” cannot be taken back: the face {face!r} would be confirmed and ruled out at once "
                 "by what was said since. Nothing was changed. Take back the later change first."

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from facecluster.errors import InputError
 from facecluster.model import FaceId
 from facecluster.view import View
 
@@ -86,7 +87,13 @@ def safe_cell(value: Any) -> Any:
 
 
 def write_parquet(view: View, path: Path) -> None:
-    """Faces as Parquet, with the run's parameters in the file's metadata."""
+    """Faces as Parquet, with the run's parameters in the file's metadata.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -103,4 +110,7 @@ def write_parquet(view: View, path: Path) -> None:
     run = view.snapshot.run
     params = json.dumps(dict(run.params) if run else {})
     schema = pa.schema(fields, metadata={"facecluster.params": params})
-    pq.write_table(pa.Table.from_pylist(faces_table(view), schema=schema), path)
+    try:
+        pq.write_table(pa.Table.from_pylist(faces_table(view), schema=schema), path)
+    except OSError as exc:
+        raise InputError(f"{path} cannot be written: {exc}. Nothing was exported. Choose another file.") from exc

@@ -78,8 +78,9 @@ def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
     assert "Traceback" not in running.log.read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """Ended with its module: while Playwright lives, its event loop stands in the way of everybody else's."""
     executable = os.environ.get("CHROMIUM") or next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
