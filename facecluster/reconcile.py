@@ -269,10 +269,11 @@ def _settle_rest(match: _Match) -> None:
 
 
 def _is_turned_away(match: _Match, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Faces that are not a resident of their cluster: it lies about them, so they are not its heir either."""
+    """Faces that are not a resident who is not the heir: their cluster lies about them, so about the heir too."""
     width = max(len(match.state.people), 1)
     at, person = match.state.not_person.T.astype(np.int64)
-    live_in = np.array([c * width + p for c, people in match.residents.items() for p in people], np.int64)
+    others = [(c, p) for c, people in match.residents.items() for p in people if p != match.heirs[c]]
+    live_in = np.array([c * width + p for c, p in others], np.int64)
     refused = np.zeros(len(match.label), np.bool_)
     refused[at[np.isin(match.label[at] * width + person, live_in) & (match.label[at] >= 0)]] = True
     return refused[rows]

@@ -226,7 +226,7 @@ class Histories(RuleBasedStateMachine):
         before = dict(self.service.view().snapshot.facts)
         self.service.answer(question, False)
         now = self.service.view().snapshot.facts
-        self.wrote(pins={key[1]: value for key, value in now.items() if key[0] == "pin" and key not in before})
+        self.wrote(pins={key[1]: value for key, value in now.items() if key[0] == "pin" and before.get(key) != value})
         assert question.id not in {q.id for q in self.service.view().state.questions}
 
     def answer_keep(self, is_yes):

@@ -535,6 +535,12 @@ def test_a_face_rejected_from_the_only_resident_of_its_cluster_stays_nobodys():
     assert plan.is_empty
 
 
+def test_a_face_rejected_from_one_resident_is_not_handed_to_whoever_gets_the_rest():
+    album = Album("aaabbb--", Anna="a", Bert="b")
+    album.tell(decisions.reject, album.ids(6), album.at["Anna"])
+    assert album.after(album.plan("aaaaaaaa")) == "AAABBB-?"
+
+
 def test_a_pinned_face_draws_the_unowned_faces_of_its_cluster():
     album = Album("aaaaa-----", Anna="a")
     album.tell(decisions.confirm, album.at["Anna"], album.ids(5))
