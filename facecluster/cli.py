@@ -91,7 +91,12 @@ def import_(context: _Context, files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--epsilon", type=float, help="Distance (0 to 2) below which people are not split further.")
 @click.option("--method", type=click.Choice(["eom", "leaf", "cut"]), help="How people are read from the hierarchy.")
 @click.option("--blur-threshold", type=float, help="Faces with a lower blur score are left out.")
-@click.option("--refine/--no-refine", "refined", default=True, help="The second layer over HDBSCAN's clusters.")
+@click.option(
+    "--refine/--no-refine",
+    "refined",
+    default=True,
+    help="The second layer over HDBSCAN's clusters (none in this version: both give the same).",
+)
 @click.option("--engine", type=click.Choice(["fast", "hdbscan"]), default="fast", help="hdbscan: that package alone.")
 @click.option("--publish", is_flag=True, help="Publish exactly the plan that is printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
