@@ -85,12 +85,6 @@ class ComputeCache:
         """Remember the rows, in place of earlier ones."""
         self._save(self._path(f"base-{key}"), {"rows": rows})
 
-    def keep_only(self, fingerprints: set[str]) -> None:
-        """Delete what was computed from faces that are no longer as they were."""
-        for path in self._folder.glob("*.npz"):
-            if not any(fingerprint in path.name for fingerprint in fingerprints):
-                path.unlink(missing_ok=True)
-
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}-v{FORMAT}.npz"
 

@@ -141,11 +141,3 @@ def test_the_map_of_the_same_faces_is_the_same_and_is_kept(cache, vectors):
     assert np.isfinite(first).all()
     assert cache.has_map("faces")
     assert np.array_equal(cache.map(vectors, "faces"), first)
-
-
-def test_what_belongs_to_faces_that_are_gone_can_be_deleted(cache, folder, vectors):
-    cache.hierarchy(vectors, "old", 2)
-    cache.hierarchy(vectors, "new", 2)
-    cache.keep_only({"new"})
-    assert cache.has_hierarchy("new", 2)
-    assert not cache.has_hierarchy("old", 2)
