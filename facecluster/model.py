@@ -19,9 +19,6 @@ UserId = NewType("UserId", str)
 
 MAX_NAME_LENGTH = 200
 
-# How far a row may be from length 1 and still count as normalised (float32 rounding of 512 terms).
-UNIT_TOLERANCE = 1e-5
-
 
 @dataclass(frozen=True)
 class FaceBatch:

@@ -363,13 +363,11 @@ def _meetings(match: _Match, outcome: _Tally, asked: set[int]) -> tuple[set[tupl
 
 
 def _enforce_facts(match: _Match) -> None:
-    """Pins and not-persons have the last word."""
+    """Not-persons have the last word, as pins had the first: only faces without one are ever given away."""
     state = match.state
     rows, people = state.not_person[:, 0], state.not_person[:, 1]
     violated = (match.after[rows] == people) & (state.pin[rows] != people)
     match.after[rows[violated]] = -1
-    pinned = (state.pin >= 0) & ~state.is_masked
-    match.after[pinned] = state.pin[pinned]
 
 
 def _plan(

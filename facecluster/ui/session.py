@@ -111,7 +111,7 @@ def is_demo() -> bool:
     wanted = st.session_state.get("fc_library")
     if wanted == "demo" or own.is_hosted:
         return wanted == "demo"
-    return wanted != "own" and not len(_open(own, repr(own))[0].view().faces)
+    return wanted != "own" and not len(own_service().view().faces)
 
 
 def show_library(which: str) -> None:
