@@ -16,7 +16,7 @@ from facecluster.ports import Progress, part_of
 from facecluster.projection import project
 
 # Part of every file name: a change of what the files mean makes old ones invisible, never misread.
-FORMAT = 1
+FORMAT = 2
 NEIGHBOURS = 16
 
 # One flipped bit in a zip's directory hides arrays without any error, so their number is kept with them.
@@ -75,6 +75,14 @@ class ComputeCache:
     def has_map(self, fingerprint: str) -> bool:
         """Whether `map` answers at once."""
         return self._path(f"map-{fingerprint}").is_file()
+
+    def stability(self, address: str, make: Callable[[], Mapping[str, NDArray[np.generic]]]) -> Arrays:
+        """A stability map, read or made; the address says what it was made from."""
+        return self._get_or_make(f"stability-{address}", make)
+
+    def has_stability(self, address: str) -> bool:
+        """Whether `stability` answers at once."""
+        return self._path(f"stability-{address}").is_file()
 
     def base(self, key: str) -> NDArray[np.int64] | None:
         """Rows that the hierarchies of these faces are built from, None where none were built yet."""

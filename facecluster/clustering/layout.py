@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster.clustering.tiles import TileRunner
+from facecluster.clustering.lists import NO_PRODUCT, floors
+from facecluster.clustering.tiles import Found, TileRunner, Work
 
 # Below this, one block holds everything and there is nothing to gain from an order.
 _FEWEST_ROWS_TO_ORDER = 2048
 _PIVOTS_PER_ROOT = 4
 _ROWS_AT_ONCE = 4096
+
+# Two products of the same rows by other calls may differ by their rounding.
+_FLOOR_SLACK = np.float32(2.0**-12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +51,15 @@ class Layout:
         return self.copies[self.copies_from[:-1]]
 
 
-def lay_out(vectors: NDArray[np.float32], runner: TileRunner) -> Layout:
+def lay_out(vectors: NDArray[np.float32], listed: int, runner: TileRunner) -> tuple[Layout, NDArray[np.float32]]:
     """Folds identical rows and puts alike rows side by side.
 
     Parameters
     ----------
     vectors : NDArray[np.float32]
         Shape (n_faces, dimension), contiguous unit rows.
+    listed : int
+        Nearest rows that will be kept of each.
     runner : TileRunner
         What runs the products.
 
@@ -62,6 +68,9 @@ def lay_out(vectors: NDArray[np.float32], runner: TileRunner) -> Layout:
     Layout
         The same whatever the caller's order, up to which of two identical rows is which. The order of the
         positions decides how fast the rest is, never what it finds.
+    NDArray[np.float32]
+        Shape (n_distinct,): a product that at least `listed` others of each row are above, NO_PRODUCT where
+        none is known.
     """
     by_bytes = byte_order(vectors)
     n = len(by_bytes)
@@ -69,14 +78,14 @@ def lay_out(vectors: NDArray[np.float32], runner: TileRunner) -> Layout:
     rank[by_bytes] = np.arange(n, dtype=np.int32)
     starts = _group_starts(vectors, by_bytes)
     counts = np.diff(np.append(starts, n))
-    order = _alike_together(vectors, by_bytes[starts], runner)
+    order, floor = _alike_together(vectors, by_bytes[starts], listed, runner)
     copies_from = np.zeros(len(starts) + 1, np.int32)
     np.cumsum(counts[order], out=copies_from[1:])
     within = np.arange(n) - np.repeat(copies_from[:-1], counts[order])
     copies = by_bytes[np.repeat(starts[order], counts[order]) + within].astype(np.int32)
     position = np.empty(n, np.int32)
     position[copies] = np.repeat(np.arange(len(starts), dtype=np.int32), counts[order])
-    return Layout(rank, position, copies, copies_from)
+    return Layout(rank, position, copies, copies_from), floor
 
 
 def byte_order(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -109,19 +118,32 @@ def _group_starts(vectors: NDArray[np.float32], by_bytes: NDArray[np.int64]) -> 
     return np.flatnonzero(is_new)
 
 
-def _alike_together(vectors: NDArray[np.float32], rows: NDArray[np.int64], runner: TileRunner) -> NDArray[np.int64]:
-    """Order of `rows` by the nearest of a few sampled ones, so that a person's faces mostly share tiles."""
+def _alike_together(
+    vectors: NDArray[np.float32], rows: NDArray[np.int64], listed: int, runner: TileRunner
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Order of `rows` by the nearest of a few sampled ones, so that a person's faces mostly share tiles.
+
+    The sample also tells, for each row in that order, a product that more than `listed` others are above.
+    """
     m = len(rows)
+    floor = np.full(m, NO_PRODUCT, np.float32)
     if m < _FEWEST_ROWS_TO_ORDER:
-        return np.arange(m)
+        return np.arange(m), floor
     sample = np.linspace(0, m - 1, int(_PIVOTS_PER_ROOT * np.sqrt(m))).astype(np.int64)
-    pivots = vectors[rows[sample]].T.copy()
+    pivots = np.ascontiguousarray(vectors[rows[sample]])
     nearest = np.empty(m, np.int64)
 
-    def assign(start: int) -> None:
+    def assign(item: tuple[int, ...]) -> Found:
+        (start,) = item
         stop = min(start + _ROWS_AT_ONCE, m)
-        nearest[start:stop] = (vectors[rows[start:stop]] @ pivots).argmax(axis=1)
+        products = np.empty((stop - start, len(pivots)), np.float32)
+        runner.product(vectors[rows[start:stop]], pivots, products)
+        nearest[start:stop] = products.argmax(axis=1)
+        # One more, because a row may be in the sample itself.
+        floor[start:stop] = floors(products, listed + 1, _FLOOR_SLACK)
+        return ()
 
-    for _ in runner.run(assign, [range(0, m, _ROWS_AT_ONCE)]):
+    for _ in runner.carry_out(Work("layout", assign, [[(start,) for start in range(0, m, _ROWS_AT_ONCE)]])):
         pass
-    return np.argsort(nearest, kind="stable")
+    order = np.argsort(nearest, kind="stable")
+    return order, floor[order]

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from facecluster.clustering.lanes import LANES, squared_difference
 from facecluster.errors import InputError
 
 # How far the length of a row may be from 1. More would need a wider margin below.
@@ -89,40 +90,22 @@ def _refuse(row: int, length: float) -> None:
     )
 
 
-# Compiled into the kernels of other files, whose caches numba does not renew when only this file changes:
-# after a change here, delete facecluster/clustering/__pycache__.
+# Compiled into the kernels of other files, whose caches numba does not renew when only this file or `lanes`
+# changes: after a change there, delete facecluster/clustering/__pycache__.
 @njit(nogil=True, cache=True)
 def distance(vectors, i, j):  # type: ignore[no-untyped-def]
     """Euclidean distance of rows i and j: float64 differences, squares summed in one fixed order.
 
     Never from a product: float32 loses every digit of sqrt(2 - 2 cos) below d = 1e-4, where burst shots are.
-    Eight running sums, because one would wait for itself; no fastmath, because its order would be the
-    compiler's. Symmetric in i and j to the last bit.
+    No fastmath, because its order would be the compiler's. Symmetric in i and j to the last bit.
     """
     dimension = vectors.shape[1]
-    whole = dimension - dimension % 8
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    for t in range(0, whole, 8):
-        e0 = np.float64(vectors[i, t]) - np.float64(vectors[j, t])
-        e1 = np.float64(vectors[i, t + 1]) - np.float64(vectors[j, t + 1])
-        e2 = np.float64(vectors[i, t + 2]) - np.float64(vectors[j, t + 2])
-        e3 = np.float64(vectors[i, t + 3]) - np.float64(vectors[j, t + 3])
-        e4 = np.float64(vectors[i, t + 4]) - np.float64(vectors[j, t + 4])
-        e5 = np.float64(vectors[i, t + 5]) - np.float64(vectors[j, t + 5])
-        e6 = np.float64(vectors[i, t + 6]) - np.float64(vectors[j, t + 6])
-        e7 = np.float64(vectors[i, t + 7]) - np.float64(vectors[j, t + 7])
-        s0 += e0 * e0
-        s1 += e1 * e1
-        s2 += e2 * e2
-        s3 += e3 * e3
-        s4 += e4 * e4
-        s5 += e5 * e5
-        s6 += e6 * e6
-        s7 += e7 * e7
+    whole = dimension - dimension % LANES
+    total = squared_difference(vectors, i, j, whole)
     for t in range(whole, dimension):
-        e0 = np.float64(vectors[i, t]) - np.float64(vectors[j, t])
-        s0 += e0 * e0
-    return np.sqrt(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)))
+        apart = np.float64(vectors[i, t]) - np.float64(vectors[j, t])
+        total += apart * apart
+    return np.sqrt(total)
 
 
 @njit(nogil=True, cache=True)

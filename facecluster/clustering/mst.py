@@ -56,7 +56,7 @@ class Certificate:
     edges_of_copies : int
         Edges that hang a copy on the first of its identical rows.
     pairs_examined : int
-        Pairs of distinct rows whose product the second pass computed again: work, not a result, the only
+        Pairs of distinct rows outside the lists that the second pass measured: work, not a result, the only
         number here that may depend on tiles and kernels.
     pairs : int
         All pairs of distinct rows; every one was compared once.
@@ -102,11 +102,10 @@ def spanning_tree(
     examined = 0
     tree = Edges(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))
     if m > 1:
-        vectors = rows[first]
         report(progress, 0.05, "Joining neighbours")
-        tree = _tree_of_lists(vectors, neighbours, core, key)
+        tree = _tree_of_lists(rows, neighbours, core, key)
         report(progress, 0.3, "Proving the tree")
-        second = SecondPass(vectors, core, neighbours.bounds, neighbours.tile_width, tree)
+        second = SecondPass(rows, first, core, neighbours.bounds, neighbours.tile_width, tree)
         pending: list[Edges] = []
         for found, n_pairs in second.run(runner, progress):
             examined += n_pairs
@@ -125,17 +124,22 @@ def _least_tree(edges: Edges, key: NDArray[np.int32]) -> Edges:
 
 
 def _edges(
-    vectors: NDArray[np.float32], core: NDArray[np.float64], a: NDArray[np.int64], b: NDArray[np.int64]
+    rows: NDArray[np.float32],
+    first: NDArray[np.int32],
+    core: NDArray[np.float64],
+    a: NDArray[np.int64],
+    b: NDArray[np.int64],
 ) -> Edges:
-    distance = pair_distances(vectors, a, b)
+    distance = pair_distances(rows, first[a], first[b])
     return Edges(a, b, np.maximum(np.maximum(core[a], core[b]), distance), distance)
 
 
 def _tree_of_lists(
-    vectors: NDArray[np.float32], neighbours: Neighbours, core: NDArray[np.float64], key: NDArray[np.int32]
+    rows: NDArray[np.float32], neighbours: Neighbours, core: NDArray[np.float64], key: NDArray[np.int32]
 ) -> Edges:
     """A spanning tree whose paths bound every other pair: least over the lists, then joined somehow."""
-    m = len(vectors)
+    first = neighbours.layout.first
+    m = len(first)
     a, b, place = list_edges(neighbours.near)
     distance = neighbours.apart.ravel()[place]
     edges = Edges(a, b, np.maximum(np.maximum(core[a], core[b]), distance), distance)
@@ -143,13 +147,15 @@ def _tree_of_lists(
     order = canonical_order(edges.weight, edges.distance, key[a], key[b])
     tree = edges.take(kruskal(parent, a, b, order))
     while len(tree) < m - 1:
-        joins = _joins(vectors, core, components(parent))
+        joins = _joins(rows, first, core, components(parent))
         order = canonical_order(joins.weight, joins.distance, key[joins.a], key[joins.b])
         tree = tree.plus(joins.take(kruskal(parent, joins.a, joins.b, order)))
     return tree.take(np.argsort(tree.weight, kind="stable"))
 
 
-def _joins(vectors: NDArray[np.float32], core: NDArray[np.float64], component: NDArray[np.int64]) -> Edges:
+def _joins(
+    rows: NDArray[np.float32], first: NDArray[np.int32], core: NDArray[np.float64], component: NDArray[np.int64]
+) -> Edges:
     """An edge from the densest row of each component to the nearest such row of another.
 
     Any edges would do that make the tree whole (at least half of the components go each time); near ones
@@ -159,14 +165,14 @@ def _joins(vectors: NDArray[np.float32], core: NDArray[np.float64], component: N
     is_densest = np.ones(len(order), np.bool_)
     is_densest[1:] = component[order][1:] != component[order][:-1]
     densest = order[is_densest]
-    chosen = vectors[densest]
+    chosen = rows[first[densest]]
     nearest = np.empty(len(densest), np.int64)
     for start in range(0, len(densest), _ROWS_AT_ONCE):
         products = chosen[start : start + _ROWS_AT_ONCE] @ chosen.T
         own = np.arange(len(products))
         products[own, start + own] = -np.inf
         nearest[start : start + len(products)] = products.argmax(axis=1)
-    return _edges(vectors, core, densest, densest[nearest])
+    return _edges(rows, first, core, densest, densest[nearest])
 
 
 def _certificate(tree: Edges, neighbours: Neighbours, examined: int) -> Certificate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,20 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facecluster.clustering.arrays import positive_integer, report, scalar
+from facecluster.clustering.comparison import Comparison, to_keep
 from facecluster.clustering.layout import Layout, lay_out
-from facecluster.clustering.lists import NO_PRODUCT, keep_best, settle, unfold
-from facecluster.clustering.measure import pair_distances, product_margin, unit_rows
-from facecluster.clustering.tiles import THREADS, Progress, TileRunner, circle_rounds
+from facecluster.clustering.lists import unfold
+from facecluster.clustering.measure import pair_distances, unit_rows
+from facecluster.clustering.tiles import THREADS, Progress, TileRunner
 from facecluster.errors import InputError
 
 DEFAULT_K = 16
 
-# Columns that share one bound: wider saves memory (n_faces**2 / width floats) and excludes less.
+# Columns that share one bound, at least: n_faces**2 / width bytes.
 TILE_WIDTH = 256
-
-# Kept by product beyond k, so that the rounding of the last places does not send every row back.
-_SPARE = 8
-_ROWS_TO_SETTLE = 512
+_MOST_BYTES_OF_BOUNDS = 2_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +59,9 @@ class Neighbours:
         Shape (n_distinct, k or fewer): the nearest other distinct rows, as positions.
     apart : NDArray[np.float64]
         Same shape: their distances.
-    bounds : NDArray[np.float32]
+    bounds : NDArray[np.uint8]
         Shape (n_distinct, n_tiles): no product of the row with a position of that tile that is not in its
-        list is above this (but for the margin of a product).
+        list is above what this byte stands for (`lists.bound_of`; but for the margin of a product).
     tile_width : int
         Positions in a tile.
     """
@@ -73,7 +70,7 @@ class Neighbours:
     layout: Layout
     near: NDArray[np.int32]
     apart: NDArray[np.float64]
-    bounds: NDArray[np.float32]
+    bounds: NDArray[np.uint8]
     tile_width: int
 
     @property
@@ -148,99 +145,38 @@ def find_neighbours(
 def neighbours_of(rows: NDArray[np.float32], k: int, runner: TileRunner, progress: Progress | None) -> Neighbours:
     """`find_neighbours` for rows and k that were checked."""
     report(progress, 0.0, "Sorting faces")
-    layout = lay_out(rows, runner)
+    layout, floor = lay_out(rows, to_keep(k), runner)
     m = layout.n_distinct
-    distinct = rows[layout.first]
-    search = _Search(distinct, layout.rank[layout.first], max(min(k, m - 1), 0))
+    width = tile_width(m)
+    search = Comparison(rows, layout.first, layout.rank[layout.first], floor, max(min(k, m - 1), 0), width, runner)
     if m > 1:
-        search.compare(runner, progress)
-        search.settle(runner, progress)
+        for stage, start, stop, message in (
+            (search.all_pairs(), 0.02, 0.95, "Comparing faces"),
+            (search.measuring(), 0.95, 0.99, "Measuring neighbours"),
+        ):
+            with closing(runner.carry_out(stage)) as pieces:
+                for share, _ in pieces:
+                    report(progress, start + (stop - start) * share, message)
     knn = KnnGraph(
         *unfold(
             search.near,
             search.apart,
-            search.key,
+            layout.rank[layout.first],
             layout.copies,
             layout.copies_from,
             max(min(k, len(rows) - 1), 0),
         )
     )
     report(progress, 1.0, "Neighbours found")
-    return Neighbours(knn, layout, search.near, search.apart, search.bounds, search.tile_width)
+    return Neighbours(knn, layout, search.near, search.apart, search.bounds, width)
 
 
-class _Search:
-    """Lists of the distinct rows while they are being made."""
-
-    def __init__(self, distinct: NDArray[np.float32], key: NDArray[np.int32], k: int) -> None:
-        m = len(distinct)
-        kept = max(min(k + _SPARE, m - 1), 0)
-        self.vectors = distinct
-        self.key = key
-        self.tile_width = TILE_WIDTH
-        self.best = np.full((m, kept), NO_PRODUCT, np.float32)
-        self.who = np.full((m, kept), -1, np.int32)
-        self.bounds = np.full((m, -(-m // self.tile_width)), NO_PRODUCT, np.float32)
-        self.near = np.full((m, k), -1, np.int32)
-        self.apart = np.full((m, k), np.inf, np.float64)
-        self._own = threading.local()
-
-    def compare(self, runner: TileRunner, progress: Progress | None) -> None:
-        """All products, upper half only, into the lists of both sides."""
-        m = len(self.vectors)
-        side = -(-runner.block_rows // self.tile_width) * self.tile_width
-        n_blocks = -(-m // side)
-
-        def compare_blocks(pair: tuple[int, int]) -> None:
-            row0, col0 = pair[0] * side, pair[1] * side
-            self._take(row0, min(row0 + side, m), col0, min(col0 + side, m), side)
-
-        done, total = 0, n_blocks * (n_blocks + 1) // 2
-        with closing(runner.run(compare_blocks, circle_rounds(n_blocks))) as results:
-            for _ in results:
-                done += 1
-                report(progress, 0.02 + 0.93 * done / total, "Comparing faces")
-
-    def _take(self, row0: int, row1: int, col0: int, col1: int, side: int) -> None:
-        if not hasattr(self._own, "products"):
-            self._own.products = np.empty(side * side, np.float32)
-            self._own.turned = np.empty(side * side, np.float32)
-        shape = (row1 - row0, col1 - col0)
-        products = self._own.products[: shape[0] * shape[1]].reshape(shape)
-        np.dot(self.vectors[row0:row1], self.vectors[col0:col1].T, out=products)
-        if row0 == col0:
-            np.fill_diagonal(products, NO_PRODUCT)
-            keep_best(products, row0, col0, self.tile_width, self.best, self.who, self.bounds)
-            return
-        keep_best(products, row0, col0, self.tile_width, self.best, self.who, self.bounds)
-        turned = self._own.turned[: shape[0] * shape[1]].reshape(shape[::-1])
-        turned[:] = products.T
-        keep_best(turned, col0, row0, self.tile_width, self.best, self.who, self.bounds)
-
-    def settle(self, runner: TileRunner, progress: Progress | None) -> None:
-        """Measures every list, and searches again where a product cannot tell."""
-        m, dimension = self.vectors.shape
-        margin = product_margin(dimension)
-
-        def settle_rows(low: int) -> None:
-            settle(
-                self.vectors,
-                self.key,
-                margin,
-                self.tile_width,
-                low,
-                min(low + _ROWS_TO_SETTLE, m),
-                self.best,
-                self.who,
-                self.bounds,
-                self.near,
-                self.apart,
-            )
-
-        with closing(runner.run(settle_rows, [range(0, m, _ROWS_TO_SETTLE)])) as results:
-            for low, _ in results:
-                done = min(low + _ROWS_TO_SETTLE, m)
-                report(progress, 0.95 + 0.04 * done / m, "Measuring neighbours")
+def tile_width(n_distinct: int) -> int:
+    """Positions that share one bound: wider ones exclude less, and keep the bounds of a million rows under 2 GB."""
+    width = TILE_WIDTH
+    while n_distinct * -(-n_distinct // width) > _MOST_BYTES_OF_BOUNDS:
+        width *= 2
+    return width
 
 
 def require_same_faces(neighbours: Neighbours, rows: NDArray[np.float32]) -> None:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from facecluster.clustering.arrays import report
 from facecluster.clustering.forest import largest_between, leaf_order, maxima_table
+from facecluster.clustering.lists import bound_of
 from facecluster.clustering.measure import distance, product_margin
-from facecluster.clustering.tiles import Progress, TileRunner
+from facecluster.clustering.tiles import Found, Progress, TileRunner, Work
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,51 +53,48 @@ class SecondPass:
 
     def __init__(
         self,
-        vectors: NDArray[np.float32],
+        rows: NDArray[np.float32],
+        first: NDArray[np.int32],
         core: NDArray[np.float64],
-        bounds: NDArray[np.float32],
+        bounds: NDArray[np.uint8],
         tile_width: int,
         tree: Edges,
     ) -> None:
-        m = len(vectors)
-        self._vectors = vectors
+        m = len(first)
+        starts = np.arange(0, m, tile_width)
+        place, between = leaf_order(m, tree.a, tree.b, tree.weight)
+        self._rows = rows
+        self._first = first
         self._core = core
         self._bounds = bounds
         self._width = tile_width
-        self._margin = product_margin(vectors.shape[1])
-        starts = np.arange(0, m, tile_width)
-        place, between = leaf_order(m, tree.a, tree.b, tree.weight)
+        self._least_weight = _least_weights(product_margin(rows.shape[1]))
         self._place = place
         self._table = maxima_table(between)
         self._first_place = np.minimum.reduceat(place, starts)
         self._last_place = np.maximum.reduceat(place, starts)
         self._least_core = np.minimum.reduceat(core, starts)
-        self._open = np.zeros(bounds.shape, np.bool_)
+        self._open = np.zeros((bounds.shape[1], m), np.bool_)
 
     def run(self, runner: TileRunner, progress: Progress | None) -> Iterator[tuple[Edges, int]]:
         """Yields, tile by tile, the pairs found and how many pairs were examined."""
-        n_tiles = self._bounds.shape[1]
-        with closing(runner.run(self._flag, [range(n_tiles)])) as flagged:
+        tiles = [(tile,) for tile in range(self._bounds.shape[1])]
+        with closing(runner.carry_out(Work("flag", self._flag, [tiles]))) as flagged:
             for _ in flagged:
                 pass
-        starts = np.arange(0, len(self._vectors), self._width)
-        tile_is_open = np.logical_or.reduceat(self._open, starts, axis=0)
-        self._to_do = tile_is_open & tile_is_open.T
-        with closing(runner.run(self._search, [range(n_tiles)])) as results:
-            for tile, result in results:
-                report(progress, 0.3 + 0.6 * (tile + 1) / n_tiles, "Proving the tree")
-                yield result
+        with closing(runner.carry_out(Work("prove", self._search, [tiles]))) as results:
+            for share, (found, n_measured) in results:
+                report(progress, 0.3 + 0.6 * share, "Proving the tree")
+                a, b = found[:, :2].T.astype(np.int64)
+                yield Edges(a, b, *found[:, 2:].T), int(n_measured[0])
 
-    def _rows(self, tile: int) -> tuple[int, int]:
-        return tile * self._width, min((tile + 1) * self._width, len(self._vectors))
-
-    def _flag(self, tile: int) -> None:
-        low, high = self._rows(tile)
+    def _flag(self, item: tuple[int, ...]) -> Found:
+        (tile,) = item
         _flag_rows(
-            low,
-            high,
+            tile * self._width,
+            min((tile + 1) * self._width, len(self._first)),
             self._bounds,
-            self._margin,
+            self._least_weight,
             self._core,
             self._least_core,
             self._place,
@@ -105,102 +103,100 @@ class SecondPass:
             self._table,
             self._open,
         )
+        return ()
 
-    def _search(self, tile: int) -> tuple[Edges, int]:
-        low, high = self._rows(tile)
-        examined = 0
-        found = [_no_edges()]
-        for other in tile + np.flatnonzero(self._to_do[tile, tile:]):
-            other_low, other_high = self._rows(int(other))
-            rows = low + np.flatnonzero(self._open[low:high, other])
-            cols = other_low + np.flatnonzero(self._open[other_low:other_high, tile])
-            products = self._vectors[rows] @ self._vectors[cols].T
-            edges, n_pairs = _scan(
-                products,
-                rows,
-                cols,
-                bool(tile == other),
-                self._vectors,
-                self._margin,
-                self._core,
-                self._place,
-                self._table,
-            )
-            found.append(Edges(*edges))
-            examined += n_pairs
-        return found[0].plus(*found[1:]), examined
+    def _search(self, item: tuple[int, ...]) -> Found:
+        found, n_measured = _search_tile(
+            item[0],
+            self._width,
+            self._open,
+            self._bounds,
+            self._least_weight,
+            self._core,
+            self._place,
+            self._table,
+            self._rows,
+            self._first,
+        )
+        return found, np.array([n_measured], np.int64)
 
 
-def _no_edges() -> Edges:
-    return Edges(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))
+def _least_weights(margin: float) -> NDArray[np.float64]:
+    """What a pair costs at least under each byte of a bound, shape (256,), falling; infinite where there is none."""
+    squared = [2.0 - 2.0 * (bound_of(np.uint8(code)) + margin) for code in range(256)]
+    weights = np.sqrt(np.maximum(squared, 0.0))
+    weights[0] = np.inf
+    return weights
 
 
 @njit(nogil=True, cache=True)
-def _least_weight(product, margin, core):  # type: ignore[no-untyped-def]
-    """What a pair costs at least, from its product and the larger core distance."""
-    squared = 2.0 - 2.0 * (np.float64(product) + margin)
-    return max(core, np.sqrt(squared)) if squared > 0.0 else core
-
-
-@njit(nogil=True, cache=True)
-def _flag_rows(low, high, bounds, margin, core, least_core, place, first, last, table, is_open):  # type: ignore[no-untyped-def]
+def _flag_rows(low, high, bounds, least_weight, core, least_core, place, first, last, table, is_open):  # type: ignore[no-untyped-def]
     """Marks the tiles in which a row may still have a pair that costs no more than its path."""
     for row in range(low, high):
         here = place[row]
         for tile in range(bounds.shape[1]):
-            if bounds[row, tile] < -2.0:
-                continue
+            least = max(least_weight[bounds[row, tile]], max(core[row], least_core[tile]))
             # The path to any row of the tile lies within the places that the tile spans, and this one.
             path = max(
                 largest_between(table, min(here, first[tile]), here),
                 largest_between(table, here, max(here, last[tile])),
             )
-            least = _least_weight(bounds[row, tile], margin, max(core[row], least_core[tile]))
-            is_open[row, tile] = least <= path
+            is_open[tile, row] = least <= path
 
 
 @njit(nogil=True, cache=True)
-def _scan(products, rows, cols, is_same_tile, vectors, margin, core, place, table):  # type: ignore[no-untyped-def]
-    """Measures the pairs that their product does not exclude; returns those that cost no more than their path."""
-    # Grown as needed: nearly always a handful out of 65,536.
-    room = 256
-    a = np.empty(room, np.int64)
-    b = np.empty(room, np.int64)
-    weight = np.empty(room, np.float64)
-    apart = np.empty(room, np.float64)
+def _search_tile(tile, width, is_open, bounds, least_weight, core, place, table, vectors, first):  # type: ignore[no-untyped-def]
+    """Measures the pairs of a tile with later rows that nothing excludes.
+
+    Returns those that cost no more than their path, as (position, position, weight, distance), and how many were
+    measured.
+    """
+    found = np.empty((1024, 4), np.float64)  # grown as needed: nearly always a handful
     n_found = 0
-    n_examined = 0
-    for x in range(len(rows)):
-        i = rows[x]
-        for y in range(len(cols)):
-            j = cols[y]
-            if is_same_tile and j <= i:
+    n_measured = 0
+    m = len(place)
+    low = tile * width
+    high = min(low + width, m)
+    open_rows = np.empty(width, np.int64)
+    for other in range(tile, len(is_open)):
+        n_rows = _marked(is_open[other], low, high, open_rows)
+        for j in range(other * width, min((other + 1) * width, m) if n_rows else 0):
+            if not is_open[tile, j]:
                 continue
-            n_examined += 1
-            larger_core = max(core[i], core[j])
-            path = largest_between(table, place[i], place[j])
-            if _least_weight(products[x, y], margin, larger_core) > path:
-                continue
-            d = distance(vectors, i, j)
-            w = max(larger_core, d)
-            if w > path:
-                continue
-            if n_found == room:
-                room *= 4
-                a = _grown(a, room)
-                b = _grown(b, room)
-                weight = _grown(weight, room)
-                apart = _grown(apart, room)
-            a[n_found] = i
-            b[n_found] = j
-            weight[n_found] = w
-            apart[n_found] = d
-            n_found += 1
-    return (a[:n_found], b[:n_found], weight[:n_found], apart[:n_found]), n_examined
+            if n_found + n_rows > len(found):
+                found = _grown(found)
+            for x in range(n_rows):
+                i = open_rows[x]
+                if i >= j:
+                    break
+                larger_core = max(core[i], core[j])
+                path = largest_between(table, place[i], place[j])
+                if max(larger_core, least_weight[min(bounds[j, tile], bounds[i, other])]) > path:
+                    continue
+                n_measured += 1
+                d = distance(vectors, first[i], first[j])
+                if max(larger_core, d) <= path:
+                    found[n_found, 0] = i
+                    found[n_found, 1] = j
+                    found[n_found, 2] = max(larger_core, d)
+                    found[n_found, 3] = d
+                    n_found += 1
+    return found[:n_found], n_measured
 
 
 @njit(nogil=True, cache=True)
-def _grown(values, room):  # type: ignore[no-untyped-def]
-    out = np.empty(room, values.dtype)
-    out[: len(values)] = values
+def _marked(is_open, low, high, rows):  # type: ignore[no-untyped-def]
+    """Writes the rows of low..high that are open to `rows`; how many there are."""
+    n_rows = 0
+    for i in range(low, high):
+        if is_open[i]:
+            rows[n_rows] = i
+            n_rows += 1
+    return n_rows
+
+
+@njit(nogil=True, cache=True)
+def _grown(found):  # type: ignore[no-untyped-def]
+    out = np.empty((4 * len(found), 4), np.float64)
+    out[: len(found)] = found
     return out
