@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facecluster.clustering.known import Kept
 from facecluster.clustering.lanes import LANES
-from facecluster.clustering.lists import NO_PRODUCT, keep_best, settle
+from facecluster.clustering.layout import Layout
+from facecluster.clustering.lists import NO_PRODUCT, keep_best, recall, settle
 from facecluster.clustering.measure import product_margin
 from facecluster.clustering.tiles import Found, TileRunner, Work, circle_rounds
 
@@ -26,6 +29,9 @@ _MOST_ROWS = 2304
 _PIECES_PER_WORKER = 8
 _ROWS_TO_SETTLE = 512
 
+# First and last position of the rows and of the columns, which are the same or come later.
+Piece = tuple[int, int, int, int]
+
 
 def to_keep(k: int) -> int:
     """Candidates kept of each row for a list of k."""
@@ -41,44 +47,84 @@ class Comparison:
     def __init__(
         self,
         rows: NDArray[np.float32],
-        first: NDArray[np.int32],
-        key: NDArray[np.int32],
-        floor: NDArray[np.float32],
+        layout: Layout,
+        floor: NDArray[np.float32] | None,
         k: int,
         tile_width: int,
         runner: TileRunner,
+        kept: Kept | None = None,
     ) -> None:
-        m = len(first)
+        m = layout.n_distinct
+        self.layout = layout
+        self.tile_width = tile_width
         self._runner = runner
         self._m = m
-        self._rows = _padded(rows, first)
-        self._key = key
-        self._k = k
-        self._kept = to_keep(k)
-        self._width = tile_width
-        room = max(_LEAST_ROOM, int(self._kept * _ROOM))
+        self._rows = _padded(rows, layout.first)
+        self._margin = product_margin(rows.shape[1])
+        self.key = layout.rank[layout.first]
+        self._to_keep = to_keep(k)
+        self._kept = kept
+        # Where the rows start that are compared with all; the tile of the first of them is compared whole.
+        self._start = kept.n_kept // tile_width * tile_width if kept else 0
+        room = max(_LEAST_ROOM, int(self._to_keep * _ROOM))
         self.candidates = runner.array("candidates", (m, room), np.uint64, 0)
         self.filled = runner.array("filled", (m,), np.int32, 0)
         self.least = runner.array("least", (len(self._rows),), np.float32, float(NO_PRODUCT))
-        self.least[:m] = np.maximum(self.least[:m], floor)
+        if floor is not None:
+            self.least[:m] = np.maximum(self.least[:m], floor)
         self.bounds = runner.array("bounds", (m, -(-m // tile_width)), np.uint8, 0)
         self.near = runner.array("near", (m, k), np.int32, -1)
         self.apart = runner.array("apart", (m, k), np.float64, np.inf)
         self._own = threading.local()
 
-    def all_pairs(self) -> Work:
-        """Products of every row with every other, half of them computed."""
-        block = -(-self._runner.block_rows // self._width) * self._width
+    def stages(self) -> Iterator[Work]:
+        """What is to be done, one after the other: products first, then the measuring of the lists."""
+        if self._kept:
+            yield Work("recall", self._recall, [[(0,)]])
+        block = -(-self._runner.block_rows // self.tile_width) * self.tile_width
+        rounds = self._rounds_of_fresh(block) if self._kept else self._rounds_of_all(block)
+        yield Work("compare", partial(self._compare, block), rounds)
+        yield Work("measure", self._settle, [[(start,) for start in range(0, self._m, _ROWS_TO_SETTLE)]])
+
+    def _recall(self, item: tuple[int, ...]) -> Found:  # noqa: ARG002
+        """Writes down what is known, the listed rows as candidates: what is nearer than the last of them joins them."""
+        kept = self._kept
+        assert kept is not None  # noqa: S101  (the caller asked)
+        n = kept.n_kept
+        self.near[:n] = kept.near
+        self.apart[:n] = kept.apart
+        self.bounds[:n, : kept.bounds.shape[1]] = kept.bounds
+        recall(kept.near, kept.apart, self._margin, self.candidates, self.filled, self.least)
+        return ()
+
+    def _rounds_of_all(self, block: int) -> list[list[Piece]]:
         share = self._m // (self._runner.workers * _PIECES_PER_WORKER)
         side = max(block, min(share, _MOST_ROWS) // block * block)
-        rounds = [[(i * side, j * side) for i, j in pairs] for pairs in circle_rounds(-(-self._m // side))]
-        return Work("compare", partial(self._compare, side, block), rounds)
+        return self._circle(0, side)
 
-    def _compare(self, side: int, block: int, item: tuple[int, ...]) -> Found:
-        row0, col0 = item
-        for row in range(row0, min(row0 + side, self._m), block):
-            for col in range(max(col0, row), min(col0 + side, self._m), block):
-                self._take(row, min(row + block, self._m), col, min(col + block, self._m))
+    def _rounds_of_fresh(self, block: int) -> list[list[Piece]]:
+        """All rows with those from `_start` on: a Latin square of leading and fresh blocks, then the fresh ones."""
+        share = -(-(self._m - self._start) // self._runner.workers)
+        side = min(block, max(-(-share // self.tile_width), 1) * self.tile_width)
+        leading = [(at, min(at + block, self._start)) for at in range(0, self._start, block)]
+        fresh = [(at, min(at + side, self._m)) for at in range(self._start, self._m, side)]
+        order = max(len(leading), len(fresh))
+        rounds = []
+        for shift in range(order):
+            pairs = [(x, (x + shift) % order) for x in range(len(leading))]
+            rounds.append([(*leading[x], *fresh[y]) for x, y in pairs if y < len(fresh)])
+        return rounds + self._circle(self._start, side)
+
+    def _circle(self, start: int, side: int) -> list[list[Piece]]:
+        """The pairs of all rows from `start` on, in blocks of `side`."""
+        spans = [(at, min(at + side, self._m)) for at in range(start, self._m, side)]
+        return [[(*spans[i], *spans[j]) for i, j in pairs] for pairs in circle_rounds(len(spans))]
+
+    def _compare(self, block: int, item: tuple[int, ...]) -> Found:
+        row0, row1, col0, col1 = item
+        for row in range(row0, row1, block):
+            for col in range(max(col0, row), col1, block):
+                self._take(row, min(row + block, row1), col, min(col + block, col1))
         return ()
 
     def _take(self, row0: int, row1: int, col0: int, col1: int) -> None:
@@ -96,28 +142,29 @@ class Comparison:
             n_cols,
             row0,
             col0,
-            self._kept,
-            self._width,
+            self._to_keep,
+            self.tile_width,
             self.candidates,
             self.filled,
             self.least,
             self.bounds,
         )
 
-    def measuring(self) -> Work:
-        """Measures every list, and searches again where a product cannot tell."""
-        starts = [(start,) for start in range(0, self._m, _ROWS_TO_SETTLE)]
-        return Work("measure", self._settle, [starts])
-
     def _settle(self, item: tuple[int, ...]) -> Found:
         (low,) = item
+        high = min(low + _ROWS_TO_SETTLE, self._m)
+        # A list that was final, and that nothing has joined, still is.
+        is_final = np.zeros(high - low, np.bool_)
+        if self._kept:
+            n_kept, k = self._kept.near.shape
+            is_final[: max(n_kept - low, 0)] = self.filled[low : min(high, max(n_kept, low))] == k
         settle(
             self._rows,
-            self._key,
-            product_margin(self._rows.shape[1]),
-            self._width,
+            self.key,
+            self._margin,
+            self.tile_width,
             low,
-            min(low + _ROWS_TO_SETTLE, self._m),
+            is_final,
             self.candidates,
             self.filled,
             self.bounds,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facecluster.clustering.arrays import positive_integer, report, scalar
+from facecluster.clustering.known import known_tree
 from facecluster.clustering.measure import unit_rows
 from facecluster.clustering.mst import Certificate, SpanningTree, spanning_tree
 from facecluster.clustering.neighbours import (
@@ -116,6 +117,9 @@ def build_hierarchy(
     neighbours: Neighbours | None = None,
     runner: TileRunner = THREADS,
     progress: Progress | None = None,
+    *,
+    known: Hierarchy | None = None,
+    known_rows: ArrayLike | None = None,
 ) -> Hierarchy:
     """The exact hierarchy of the faces, from which any epsilon, minimum size and method are extracted.
 
@@ -131,6 +135,12 @@ def build_hierarchy(
         What runs the tiles. It changes how long this takes, never what comes out.
     progress : callable or None
         Told how far the work is, as (share in [0, 1], message); may raise to cancel.
+    known : Hierarchy or None
+        Built before with the same `min_samples`, of faces that are all among these: only pairs with a new face
+        are looked at, and what comes out is the same as without it.
+    known_rows : ArrayLike or None
+        Shape (known.n_faces,), whole numbers: the row of each known face in `vectors`; the first rows where left
+        out.
 
     Returns
     -------
@@ -142,7 +152,7 @@ def build_hierarchy(
     ------
     InputError
         If `min_samples` is no positive integer or above `neighbours.k`, if the vectors are not finite unit
-        rows, or if the lists belong to other vectors.
+        rows, if the lists or `known` belong to other vectors, or if a face of `known` is gone.
     """
     min_samples = positive_integer(min_samples, "min_samples", "hierarchy was built")
     rows = unit_rows(vectors)
@@ -161,7 +171,11 @@ def build_hierarchy(
         )
     core = core_distances(neighbours.knn, dense)
     part = None if progress is None else _part(progress, share, 1.0)
-    mst, certificate = spanning_tree(rows, neighbours, core, runner, part)
+    tree = None
+    if known is not None:
+        at_first = core[neighbours.layout.first]
+        tree = known_tree(known, known_rows, rows, neighbours.layout, at_first, min_samples)
+    mst, certificate = spanning_tree(rows, neighbours, core, runner, part, tree)
     report(progress, 1.0, "Hierarchy built")
     return Hierarchy(mst, neighbours.knn, core, min_samples, certificate)
 

@@ -72,20 +72,46 @@ def lay_out(vectors: NDArray[np.float32], listed: int, runner: TileRunner) -> tu
         Shape (n_distinct,): a product that at least `listed` others of each row are above, NO_PRODUCT where
         none is known.
     """
-    by_bytes = byte_order(vectors)
-    n = len(by_bytes)
-    rank = np.empty(n, np.int32)
-    rank[by_bytes] = np.arange(n, dtype=np.int32)
-    starts = _group_starts(vectors, by_bytes)
-    counts = np.diff(np.append(starts, n))
-    order, floor = _alike_together(vectors, by_bytes[starts], listed, runner)
-    copies_from = np.zeros(len(starts) + 1, np.int32)
-    np.cumsum(counts[order], out=copies_from[1:])
-    within = np.arange(n) - np.repeat(copies_from[:-1], counts[order])
-    copies = by_bytes[np.repeat(starts[order], counts[order]) + within].astype(np.int32)
-    position = np.empty(n, np.int32)
-    position[copies] = np.repeat(np.arange(len(starts), dtype=np.int32), counts[order])
-    return Layout(rank, position, copies, copies_from), floor
+    groups = _Groups(vectors)
+    order, floor = _alike_together(vectors, groups.first, listed, runner)
+    return groups.in_order(order), floor
+
+
+def lay_out_after(vectors: NDArray[np.float32], leading: NDArray[np.int64]) -> Layout:
+    """Folds identical rows and puts rows `leading`, all different, and their copies first, in this order."""
+    groups = _Groups(vectors)
+    order = groups.number[leading]
+    is_other = np.ones(len(groups.first), np.bool_)
+    is_other[order] = False
+    return groups.in_order(np.concatenate([order, np.flatnonzero(is_other)]))
+
+
+class _Groups:
+    """Identical rows, in byte order."""
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        by_bytes = byte_order(vectors)
+        n = len(by_bytes)
+        self._by_bytes = by_bytes
+        self._starts = _group_starts(vectors, by_bytes)
+        self._counts = np.diff(np.append(self._starts, n))
+        self.first = by_bytes[self._starts]
+        self.number = np.empty(n, np.int64)
+        self.number[by_bytes] = np.repeat(np.arange(len(self._starts)), self._counts)
+
+    def in_order(self, order: NDArray[np.int64]) -> Layout:
+        """The layout with the groups in this order."""
+        n = len(self._by_bytes)
+        rank = np.empty(n, np.int32)
+        rank[self._by_bytes] = np.arange(n, dtype=np.int32)
+        counts = self._counts[order]
+        copies_from = np.zeros(len(order) + 1, np.int32)
+        np.cumsum(counts, out=copies_from[1:])
+        within = np.arange(n) - np.repeat(copies_from[:-1], counts)
+        copies = self._by_bytes[np.repeat(self._starts[order], counts) + within].astype(np.int32)
+        position = np.empty(n, np.int32)
+        position[copies] = np.repeat(np.arange(len(order), dtype=np.int32), counts)
+        return Layout(rank, position, copies, copies_from)
 
 
 def byte_order(vectors: NDArray[np.float32]) -> NDArray[np.int64]:

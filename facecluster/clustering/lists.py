@@ -68,6 +68,19 @@ def word_of(product, position):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def recall(near, apart, margin, candidates, filled, least):  # type: ignore[no-untyped-def]
+    """Makes candidates of known lists; whatever may be nearer than the last of a list has a product above `least`."""
+    n, k = near.shape
+    for row in range(n):
+        product = NO_PRODUCT
+        for x in range(k):
+            product = np.float32(1.0 - apart[row, x] * apart[row, x] / 2.0)
+            candidates[row, x] = word_of(product, near[row, x])
+        filled[row] = k
+        least[row] = product - np.float32(2.0 * margin)
+
+
+@njit(nogil=True, cache=True)
 def position_in(word):  # type: ignore[no-untyped-def]
     """Position of a candidate."""
     return np.int64(word & _LOW)
@@ -300,13 +313,15 @@ def _may_enter(product, margin, last):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def settle(vectors, key, margin, tile_width, low, high, candidates, filled, bounds, near, apart):  # type: ignore[no-untyped-def]
-    """Turns the candidates of rows low..high into measured, exact lists.
+def settle(vectors, key, margin, tile_width, low, is_final, candidates, filled, bounds, near, apart):  # type: ignore[no-untyped-def]
+    """Turns the candidates of the rows from `low` on into measured, exact lists, but for those that are final.
 
     A list is final when no pair left out can be as near as its last entry. Where a tile's bound leaves that
     open (bursts: a product cannot tell d = 0.001 from 0.002), all its rows are measured.
     """
-    for row in range(low, high):
+    for row in range(low, low + len(is_final)):
+        if is_final[row - low]:
+            continue
         words = _distinct(candidates[row], filled[row])
         near[row] = -1
         apart[row] = np.inf

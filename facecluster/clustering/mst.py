@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from facecluster.clustering.arrays import report
 from facecluster.clustering.forest import canonical_order, components, kruskal, list_edges
+from facecluster.clustering.known import KnownTree
 from facecluster.clustering.measure import pair_distances
 from facecluster.clustering.neighbours import Neighbours
 from facecluster.clustering.second_pass import Edges, SecondPass
@@ -75,6 +76,7 @@ def spanning_tree(
     core_distances: NDArray[np.float64],
     runner: TileRunner,
     progress: Progress | None,
+    known: KnownTree | None = None,
 ) -> tuple[SpanningTree, Certificate]:
     """Minimum spanning tree of mutual reachability, and its certificate.
 
@@ -88,6 +90,8 @@ def spanning_tree(
         Shape (n_faces,), no larger than the last distance of each list.
     runner, progress
         See `find_neighbours`.
+    known : KnownTree or None
+        What is known of the pairs of some of the faces.
 
     Returns
     -------
@@ -103,9 +107,10 @@ def spanning_tree(
     tree = Edges(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))
     if m > 1:
         report(progress, 0.05, "Joining neighbours")
-        tree = _tree_of_lists(rows, neighbours, core, key)
+        tree = _tree_of_lists(rows, neighbours, core, key, known)
         report(progress, 0.3, "Proving the tree")
-        second = SecondPass(rows, first, core, neighbours.bounds, neighbours.tile_width, tree)
+        is_fresh = known.is_fresh if known else np.ones(m, np.bool_)
+        second = SecondPass(rows, first, core, neighbours.bounds, neighbours.tile_width, tree, is_fresh)
         pending: list[Edges] = []
         for found, n_pairs in second.run(runner, progress):
             examined += n_pairs
@@ -135,13 +140,22 @@ def _edges(
 
 
 def _tree_of_lists(
-    rows: NDArray[np.float32], neighbours: Neighbours, core: NDArray[np.float64], key: NDArray[np.int32]
+    rows: NDArray[np.float32],
+    neighbours: Neighbours,
+    core: NDArray[np.float64],
+    key: NDArray[np.int32],
+    known: KnownTree | None,
 ) -> Edges:
     """A spanning tree whose paths bound every other pair: least over the lists, then joined somehow."""
     first = neighbours.layout.first
     m = len(first)
     a, b, place = list_edges(neighbours.near)
     distance = neighbours.apart.ravel()[place]
+    if known:
+        is_new = known.is_changed[a] | known.is_changed[b]
+        a = np.concatenate([known.a, a[is_new]])
+        b = np.concatenate([known.b, b[is_new]])
+        distance = np.concatenate([known.distance, distance[is_new]])
     edges = Edges(a, b, np.maximum(np.maximum(core[a], core[b]), distance), distance)
     parent = np.arange(m)
     order = canonical_order(edges.weight, edges.distance, key[a], key[b])

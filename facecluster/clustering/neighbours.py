@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from facecluster.clustering.arrays import positive_integer, report, scalar
 from facecluster.clustering.comparison import Comparison, to_keep
+from facecluster.clustering.known import kept_lists
 from facecluster.clustering.layout import Layout, lay_out
 from facecluster.clustering.lists import unfold
 from facecluster.clustering.measure import pair_distances, unit_rows
@@ -22,6 +23,13 @@ DEFAULT_K = 16
 # Columns that share one bound, at least: n_faces**2 / width bytes.
 TILE_WIDTH = 256
 _MOST_BYTES_OF_BOUNDS = 2_000_000_000
+
+# Of each stage: where it starts and ends in the whole, and what to call it.
+_SHARES = {
+    "recall": (0.0, 0.02, "Recalling neighbours"),
+    "compare": (0.02, 0.95, "Comparing faces"),
+    "measure": (0.95, 0.99, "Measuring neighbours"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +121,13 @@ class Neighbours:
 
 
 def find_neighbours(
-    vectors: ArrayLike, k: int = DEFAULT_K, runner: TileRunner = THREADS, progress: Progress | None = None
+    vectors: ArrayLike,
+    k: int = DEFAULT_K,
+    runner: TileRunner = THREADS,
+    progress: Progress | None = None,
+    *,
+    known: Neighbours | None = None,
+    known_rows: ArrayLike | None = None,
 ) -> Neighbours:
     """Exact nearest neighbours of every face.
 
@@ -127,48 +141,59 @@ def find_neighbours(
         What runs the blocks of products. It changes how long this takes, never what comes out.
     progress : callable or None
         Told how far the work is, as (share in [0, 1], message); may raise to cancel.
+    known : Neighbours or None
+        Lists made before, of faces that are all or partly among these. Only the rows of new faces, and those in
+        whose list a face is gone, are compared with all others; what comes out is the same as without it.
+    known_rows : ArrayLike or None
+        Shape (known.n_faces,), whole numbers: the row of each known face in `vectors`, -1 where it is gone.
+        Where left out, they are the first rows.
 
     Returns
     -------
     Neighbours
-        Bit for bit the same on any runner.
+        The lists are bit for bit the same on any runner.
 
     Raises
     ------
     InputError
-        If `k` is no positive integer, or the vectors are not finite unit rows.
+        If `k` is no positive integer, the vectors are not finite unit rows, or `known` belongs to other vectors.
     """
     k = positive_integer(k, "k", "neighbours were searched")
-    return neighbours_of(unit_rows(vectors), k, runner, progress)
+    return neighbours_of(unit_rows(vectors), k, runner, progress, known, known_rows)
 
 
-def neighbours_of(rows: NDArray[np.float32], k: int, runner: TileRunner, progress: Progress | None) -> Neighbours:
+def neighbours_of(
+    rows: NDArray[np.float32],
+    k: int,
+    runner: TileRunner,
+    progress: Progress | None,
+    known: Neighbours | None = None,
+    known_rows: ArrayLike | None = None,
+) -> Neighbours:
     """`find_neighbours` for rows and k that were checked."""
     report(progress, 0.0, "Sorting faces")
+    search = _search(rows, k, runner, known, known_rows)
+    for stage in search.stages():
+        start, stop, message = _SHARES[stage.name]
+        with closing(runner.carry_out(stage)) as pieces:
+            for share, _ in pieces:
+                report(progress, start + (stop - start) * share, message)
+    layout = search.layout
+    longest = max(min(k, len(rows) - 1), 0)
+    knn = KnnGraph(*unfold(search.near, search.apart, search.key, layout.copies, layout.copies_from, longest))
+    report(progress, 1.0, "Neighbours found")
+    return Neighbours(knn, layout, search.near, search.apart, search.bounds, search.tile_width)
+
+
+def _search(
+    rows: NDArray[np.float32], k: int, runner: TileRunner, known: Neighbours | None, known_rows: ArrayLike | None
+) -> Comparison:
+    kept = kept_lists(known, known_rows, rows, k) if known else None
+    if known and kept and tile_width(kept.layout.n_distinct) <= known.tile_width:
+        return Comparison(rows, kept.layout, None, kept.near.shape[1], known.tile_width, runner, kept)
     layout, floor = lay_out(rows, to_keep(k), runner)
     m = layout.n_distinct
-    width = tile_width(m)
-    search = Comparison(rows, layout.first, layout.rank[layout.first], floor, max(min(k, m - 1), 0), width, runner)
-    if m > 1:
-        for stage, start, stop, message in (
-            (search.all_pairs(), 0.02, 0.95, "Comparing faces"),
-            (search.measuring(), 0.95, 0.99, "Measuring neighbours"),
-        ):
-            with closing(runner.carry_out(stage)) as pieces:
-                for share, _ in pieces:
-                    report(progress, start + (stop - start) * share, message)
-    knn = KnnGraph(
-        *unfold(
-            search.near,
-            search.apart,
-            layout.rank[layout.first],
-            layout.copies,
-            layout.copies_from,
-            max(min(k, len(rows) - 1), 0),
-        )
-    )
-    report(progress, 1.0, "Neighbours found")
-    return Neighbours(knn, layout, search.near, search.apart, search.bounds, width)
+    return Comparison(rows, layout, floor, max(min(k, m - 1), 0), tile_width(m), runner)
 
 
 def tile_width(n_distinct: int) -> int:

@@ -48,7 +48,7 @@ class SecondPass:
     """Finds every pair outside the lists that is not excluded by the largest edge on its path in `tree`.
 
     By the cycle property a pair is in the exact tree only if it costs no more than that edge. Pairs *at* the
-    bound are kept too, because the canonical order settles them.
+    bound are kept too, because the canonical order settles them. Only pairs with a row that `is_fresh` are looked at.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class SecondPass:
         bounds: NDArray[np.uint8],
         tile_width: int,
         tree: Edges,
+        is_fresh: NDArray[np.bool_],
     ) -> None:
         m = len(first)
         starts = np.arange(0, m, tile_width)
@@ -74,6 +75,8 @@ class SecondPass:
         self._first_place = np.minimum.reduceat(place, starts)
         self._last_place = np.maximum.reduceat(place, starts)
         self._least_core = np.minimum.reduceat(core, starts)
+        self._is_fresh = is_fresh
+        self._has_fresh = np.logical_or.reduceat(is_fresh, starts)
         self._open = np.zeros((bounds.shape[1], m), np.bool_)
 
     def run(self, runner: TileRunner, progress: Progress | None) -> Iterator[tuple[Edges, int]]:
@@ -101,6 +104,8 @@ class SecondPass:
             self._first_place,
             self._last_place,
             self._table,
+            self._is_fresh,
+            self._has_fresh,
             self._open,
         )
         return ()
@@ -115,6 +120,7 @@ class SecondPass:
             self._core,
             self._place,
             self._table,
+            self._is_fresh,
             self._rows,
             self._first,
         )
@@ -130,11 +136,15 @@ def _least_weights(margin: float) -> NDArray[np.float64]:
 
 
 @njit(nogil=True, cache=True)
-def _flag_rows(low, high, bounds, least_weight, core, least_core, place, first, last, table, is_open):  # type: ignore[no-untyped-def]
+def _flag_rows(  # type: ignore[no-untyped-def]
+    low, high, bounds, least_weight, core, least_core, place, first, last, table, is_fresh, has_fresh, is_open
+):
     """Marks the tiles in which a row may still have a pair that costs no more than its path."""
     for row in range(low, high):
         here = place[row]
         for tile in range(bounds.shape[1]):
+            if not (is_fresh[row] or has_fresh[tile]):
+                continue
             least = max(least_weight[bounds[row, tile]], max(core[row], least_core[tile]))
             # The path to any row of the tile lies within the places that the tile spans, and this one.
             path = max(
@@ -145,7 +155,9 @@ def _flag_rows(low, high, bounds, least_weight, core, least_core, place, first, 
 
 
 @njit(nogil=True, cache=True)
-def _search_tile(tile, width, is_open, bounds, least_weight, core, place, table, vectors, first):  # type: ignore[no-untyped-def]
+def _search_tile(  # type: ignore[no-untyped-def]
+    tile, width, is_open, bounds, least_weight, core, place, table, is_fresh, vectors, first
+):
     """Measures the pairs of a tile with later rows that nothing excludes.
 
     Returns those that cost no more than their path, as (position, position, weight, distance), and how many were
@@ -169,6 +181,8 @@ def _search_tile(tile, width, is_open, bounds, least_weight, core, place, table,
                 i = open_rows[x]
                 if i >= j:
                     break
+                if not (is_fresh[i] or is_fresh[j]):
+                    continue
                 larger_core = max(core[i], core[j])
                 path = largest_between(table, place[i], place[j])
                 if max(larger_core, least_weight[min(bounds[j, tile], bounds[i, other])]) > path:
