@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from facecluster.clustering.layout import Layout, lay_out_after
@@ -110,6 +111,44 @@ def kept_lists(known: Neighbours, known_rows: ArrayLike | None, rows: NDArray[np
             "Nothing was clustered. Find the neighbours without them."
         )
     return Kept(layout, near.astype(np.int32), apart, _bounds(known.bounds, chosen, known.tile_width))
+
+
+def row_marks(rows: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """A number for each row that says what it holds, shape (n_faces,): equal rows, equal numbers.
+
+    For finding rows again, which `kept_lists` and `known_tree` then measure; it proves nothing.
+    """
+    marks: NDArray[np.uint64] = _marks(np.ascontiguousarray(rows).view(np.uint32))
+    return marks
+
+
+@njit(nogil=True, cache=True)
+def _marks(words):  # type: ignore[no-untyped-def]
+    out = np.empty(len(words), np.uint64)
+    for row in range(len(words)):
+        # The multiplications and shifts of splitmix64 (Steele, Lea and Flood 2014), a word at a time.
+        mark = np.uint64(0x9E3779B97F4A7C15)
+        for x in range(words.shape[1]):
+            mark = (mark ^ np.uint64(words[row, x])) * np.uint64(0xBF58476D1CE4E5B9)
+            mark ^= mark >> np.uint64(29)
+        out[row] = mark
+    return out
+
+
+def rows_by_mark(known: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """For each known mark a row of `wanted` with that mark, none twice, -1 where there is none (left)."""
+    ours, theirs = np.argsort(wanted, kind="stable"), np.argsort(known, kind="stable")
+    marks, others = wanted[ours], known[theirs]
+    if len(wanted) == 0 or len(known) == 0:
+        return np.full(len(known), -1)
+    # The second copy of a row takes the second of its marks, and so on.
+    turn = np.arange(len(others)) - np.searchsorted(others, others)
+    at = np.searchsorted(marks, others) + turn
+    is_there = marks[np.minimum(at, len(marks) - 1)] == others
+    is_there &= at < len(marks)
+    rows = np.empty(len(known), np.int64)
+    rows[theirs] = np.where(is_there, ours[np.minimum(at, len(marks) - 1)], -1)
+    return rows
 
 
 def _row_of_position(layout: Layout, now: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -152,12 +152,12 @@ def _alike_together(
     The sample also tells, for each row in that order, a product that more than `listed` others are above.
     """
     m = len(rows)
-    floor = np.full(m, NO_PRODUCT, np.float32)
+    floor: NDArray[np.float32] = runner.array("floor", (m,), np.float32, float(NO_PRODUCT))
     if m < _FEWEST_ROWS_TO_ORDER:
         return np.arange(m), floor
     sample = np.linspace(0, m - 1, int(_PIVOTS_PER_ROOT * np.sqrt(m))).astype(np.int64)
     pivots = np.ascontiguousarray(vectors[rows[sample]])
-    nearest = np.empty(m, np.int64)
+    nearest = runner.array("nearest", (m,), np.int32, 0)
 
     def assign(item: tuple[int, ...]) -> Found:
         (start,) = item

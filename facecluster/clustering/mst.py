@@ -110,9 +110,9 @@ def spanning_tree(
         tree = _tree_of_lists(rows, neighbours, core, key, known)
         report(progress, 0.3, "Proving the tree")
         is_fresh = known.is_fresh if known else np.ones(m, np.bool_)
-        second = SecondPass(rows, first, core, neighbours.bounds, neighbours.tile_width, tree, is_fresh)
+        second = SecondPass(rows, first, core, neighbours.bounds, neighbours.tile_width, tree, is_fresh, runner)
         pending: list[Edges] = []
-        for found, n_pairs in second.run(runner, progress):
+        for found, n_pairs in second.run(progress):
             examined += n_pairs
             pending.append(found)
             if sum(map(len, pending)) > _MOST_PENDING_EDGES:

@@ -60,6 +60,7 @@ class SecondPass:
         tile_width: int,
         tree: Edges,
         is_fresh: NDArray[np.bool_],
+        runner: TileRunner,
     ) -> None:
         m = len(first)
         starts = np.arange(0, m, tile_width)
@@ -77,15 +78,16 @@ class SecondPass:
         self._least_core = np.minimum.reduceat(core, starts)
         self._is_fresh = is_fresh
         self._has_fresh = np.logical_or.reduceat(is_fresh, starts)
-        self._open = np.zeros((bounds.shape[1], m), np.bool_)
+        self._runner = runner
+        self._open = runner.array("open", (bounds.shape[1], m), np.bool_, False)
 
-    def run(self, runner: TileRunner, progress: Progress | None) -> Iterator[tuple[Edges, int]]:
+    def run(self, progress: Progress | None) -> Iterator[tuple[Edges, int]]:
         """Yields, tile by tile, the pairs found and how many pairs were examined."""
         tiles = [(tile,) for tile in range(self._bounds.shape[1])]
-        with closing(runner.carry_out(Work("flag", self._flag, [tiles]))) as flagged:
+        with closing(self._runner.carry_out(Work("flag", self._flag, [tiles]))) as flagged:
             for _ in flagged:
                 pass
-        with closing(runner.carry_out(Work("prove", self._search, [tiles]))) as results:
+        with closing(self._runner.carry_out(Work("prove", self._search, [tiles]))) as results:
             for share, (found, n_measured) in results:
                 report(progress, 0.3 + 0.6 * share, "Proving the tree")
                 a, b = found[:, :2].T.astype(np.int64)
