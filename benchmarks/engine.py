@@ -1,109 +1,308 @@
-"""How long the exact hierarchy takes, beside hdbscan; how long extraction takes at 50,000 faces."""
+"""How long the exact hierarchy takes, beside exact neighbours alone by faiss, and beside hdbscan and fast_hdbscan.
+
+`python -m benchmarks.engine [--quick] [--large N] [--json FILE]`
+
+Each side runs in a process of its own, the sides in turn, and the best of its repetitions counts: others on the machine
+can only make a run slower. Vectors are a synthetic crowd; making and reading them, importing, and what is compiled once
+for an installation are not counted.
+"""
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-EXTRACTIONS = 60
+from benchmarks.report import Row, against, cores, in_own_process, peak_bytes, show, write
+
+K = 16
+MIN_SAMPLES = 3
+TURNS = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 10_000], help="faces to build from")
-    parser.add_argument("--extract-size", type=int, default=50_000, help="faces to extract from")
-    parser.add_argument("--side", choices=["facecluster", "hdbscan", "extract"], help=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="20,000 faces beside faiss, and nothing else")
+    parser.add_argument("--large", type=int, metavar="N", help="instead, one build of N faces with time, memory, proof")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE as well")
+    parser.add_argument("--side", choices=_SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("vectors", nargs="*", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
-        print(json.dumps(_SIDES[args.side](args.sizes[0])))
+        print(json.dumps(_SIDES[args.side](*args.vectors)))
         return
-    print(_machine())
-    print(f"\n{'faces':>8} {'facecluster':>12} {'hdbscan':>9} {'ratio':>6}   sorted tree weights differ by")
-    for n in args.sizes:
-        ours, theirs = _in_own_process("facecluster", n), _in_own_process("hdbscan", n)
-        apart = np.abs(np.array(ours["weights"]) - np.array(theirs["weights"])).max()
-        ratio = theirs["seconds"] / ours["seconds"]
-        print(f"{n:>8,} {ours['seconds']:>10.2f} s {theirs['seconds']:>7.1f} s {ratio:>6.1f}   {apart:.1e}")
-    found = _in_own_process("extract", args.extract_size)
-    print(f"\nextract at {args.extract_size:,} faces (build: {found['build']:.1f} s), {EXTRACTIONS} values of epsilon")
-    for method, (p50, p95, changes) in found["milliseconds"].items():
-        print(f"  {method:>5}: p50 {p50:5.1f} ms   p95 {p95:5.1f} ms   epsilon_changes {changes:5.1f} ms")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = show(large(args.large, Path(folder)) if args.large else measured(Path(folder), args.quick))
+    if args.json:
+        write(args.json, rows)
 
 
-def _in_own_process(side: str, n: int) -> dict:
-    command = [sys.executable, "-m", "benchmarks.engine", "--side", side, "--sizes", str(n)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout)
+def measured(folder: Path, quick: bool = False) -> Iterator[Row]:
+    """Every row of the engine."""
+    yield from beside_faiss(20_000, folder, 0.75, 0.5)
+    if quick:
+        return
+    yield from beside_faiss(50_000, folder, 0.65, 0.4)
+    yield from beside_hdbscan(10_000, folder)
+    yield from beside_sgemm(100_000, folder)
+    yield from again(50_000, folder)
+    yield from on_threads(20_000, folder)
 
 
-def _vectors(n: int) -> np.ndarray:
-    from facecluster.demo import synthetic_faces
-
-    return synthetic_faces(n, seed=0, style="crowd").vectors
-
-
-def _facecluster(n: int) -> dict:
-    from facecluster.clustering import build_hierarchy
-
-    build_hierarchy(_vectors(3_000), min_samples=3)  # compiled once per installation, read from its cache later
-    vectors = _vectors(n)
-    start = time.perf_counter()
-    h = build_hierarchy(vectors, min_samples=3)
-    return {"seconds": time.perf_counter() - start, "weights": h.mst.weight.tolist()}
+def beside_faiss(n: int, folder: Path, most: float, most_as_installed: float) -> Iterator[Row]:
+    """The whole hierarchy, and exact neighbours alone by faiss, with the same kernels and as each installs."""
+    path = faces(n, folder)
+    ours, same, plain = [], [], []
+    for _ in range(TURNS):
+        ours.append(in_own_process("engine", "build", path, environment=kernels())["seconds"])
+        same.append(in_own_process("engine", "faiss", path, environment=kernels())["seconds"])
+    plain.append(in_own_process("engine", "faiss", path)["seconds"])
+    name = f"hierarchy of {n:,} faces"
+    yield against(f"{name}, the same BLAS kernels", min(ours), "s", "s faiss.knn, k 16", min(same), most)
+    yield against(f"{name}, each as installed", min(ours), "s", "s faiss.knn, k 16", min(plain), most_as_installed)
 
 
-def _hdbscan(n: int) -> dict:
+def beside_hdbscan(n: int, folder: Path) -> Iterator[Row]:
+    """The whole of hdbscan and of fast_hdbscan; the tree of the former is the same."""
+    path = faces(n, folder)
+    ours = in_own_process("engine", "build", path, environment=kernels())
+    name = f"hierarchy of {n:,} faces, as installed"
+    for package, times in (("hdbscan", 150), ("fast_hdbscan", 20)):
+        theirs = in_own_process("engine", package, path)
+        yield against(name, ours["seconds"], "s", f"s {package}", theirs["seconds"], 1 / times)
+        if "weights" in theirs:
+            apart = float(np.abs(np.array(ours["weights"]) - np.array(theirs["weights"])).max())
+            yield Row(
+                "largest difference of sorted tree weights",
+                apart,
+                "",
+                package,
+                None,
+                None,
+                "at most 1e-9",
+                apart <= 1e-9,
+            )
+
+
+def beside_sgemm(n: int, folder: Path) -> Iterator[Row]:
+    """The build beside half of all products at the best rate of products there is, and its memory."""
+    path = faces(n, folder)
+    found = [in_own_process("engine", "build", path, environment=kernels()) for _ in range(2)]
+    seconds = min(one["seconds"] for one in found)
+    floor = n * n * 512 / max(one["flop_per_second"] for one in found)
+    yield against(f"hierarchy of {n:,} faces", seconds, "s", "s n² d FLOP at the sgemm rate", floor, 1.3)
+    yield Row("  share of that rate that the whole build reaches", 100 * floor / seconds, "%")
+    beyond = max(one["bytes_beyond"] for one in found) / 1e9
+    yield Row(f"memory beyond the vectors, {n:,} faces", beyond, "GB", goal="under 1 GB", met=beyond < 1.0)
+
+
+def again(n: int, folder: Path) -> Iterator[Row]:
+    """What is known makes another min_samples, and more faces, cheap."""
+    found = in_own_process("engine", "again", faces(n, folder), environment=kernels())
+    full = found["full"]
+    yield against(f"another min_samples, {n:,} faces", found["other"], "s", "s full build", full, 0.1)
+    yield against(f"1 % of {n:,} faces added, the same tree", found["added"], "s", "s full build", full, 0.1)
+    yield Row("  arrays of the two hierarchies that differ", found["differ"], "", goal="0", met=found["differ"] == 0)
+    yield against(f"1 % of {n:,} faces removed, the same tree", found["removed"], "s", "s full build", full)
+
+
+def on_threads(n: int, folder: Path) -> Iterator[Row]:
+    """One and two threads."""
+    path = faces(n, folder)
+    one, two = (
+        min(in_own_process("engine", "build", path, workers, environment=kernels())["seconds"] for _ in range(2))
+        for workers in (1, 2)
+    )
+    yield against(f"hierarchy of {n:,} faces on 2 threads", two, "s", "s on 1 thread", one)
+
+
+def large(n: int, folder: Path) -> Iterator[Row]:
+    """One build that goes on where it was if it is killed, as a user's worker runs it."""
+    found = in_own_process("engine", "large", faces(n, folder), environment=kernels())
+    yield Row(f"hierarchy of {n:,} faces", found["seconds"], "s")
+    yield Row("  memory held at most beyond the vectors, mapped files included", found["bytes_beyond"] / 1e9, "GB")
+    yield Row(
+        "  of it bounds", found["bytes_of_bounds"] / 1e9, "GB", goal="under 2 GB", met=found["bytes_of_bounds"] < 2e9
+    )
+    for name, number in found["certificate"].items():
+        yield Row(f"  certificate: {name.replace('_', ' ')}", number, "")
+
+
+def faces(n: int, folder: Path) -> Path:
+    """A crowd of n faces, in a file."""
+    path = folder / f"{n}.npy"
+    if not path.exists():
+        from facecluster.demo import synthetic_faces
+
+        np.save(path, synthetic_faces(n, seed=0, style="crowd").vectors)
+    return path
+
+
+def kernels() -> dict[str, str]:
+    """The BLAS kernels that a worker chooses for this processor."""
+    from facecluster.jobs import blas_environment
+
+    return blas_environment()
+
+
+def _build(path: str, workers: str = "") -> dict:
+    from facecluster.clustering import ThreadRunner, build_hierarchy
+
+    vectors = np.load(path)
+    runner = ThreadRunner(int(workers) if workers else cores())
+    build_hierarchy(vectors[:3_000], MIN_SAMPLES, runner=runner)
+    before = _held_bytes()
+    seconds = []
+    for _ in range(1 if len(vectors) > 60_000 else 2):
+        start = time.perf_counter()
+        h = build_hierarchy(vectors, MIN_SAMPLES, runner=runner)
+        seconds.append(time.perf_counter() - start)
+    found = {"seconds": min(seconds), "bytes_beyond": peak_bytes() - before}
+    if len(vectors) <= 10_000:
+        found["weights"] = h.mst.weight.tolist()
+    if len(vectors) > 60_000:
+        found["flop_per_second"] = _sgemm_rate(vectors)
+    return found
+
+
+def _sgemm_rate(vectors: np.ndarray) -> float:
+    """Best of three products of 4,096 x 512 x 4,096 on every core at once, each with one thread, summed."""
+    from threadpoolctl import threadpool_limits
+
+    a = np.ascontiguousarray(vectors[:4096])
+    outs = [np.empty((4096, 4096), np.float32) for _ in range(cores())]
+
+    def product(out: np.ndarray) -> float:
+        start = time.perf_counter()
+        np.dot(a, a.T.copy(), out=out)
+        return 2 * 4096 * 4096 * a.shape[1] / (time.perf_counter() - start)
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(outs)) as pool:
+        return max(sum(pool.map(product, outs)) for _ in range(3))
+
+
+def _faiss(path: str) -> dict:
+    import faiss
+
+    vectors = np.load(path)
+    faiss.omp_set_num_threads(cores())
+    faiss.knn(vectors[:3_000], vectors[:3_000], K, metric=faiss.METRIC_INNER_PRODUCT)
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        faiss.knn(vectors, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": min(seconds)}
+
+
+def _hdbscan(path: str) -> dict:
     import hdbscan
 
-    vectors = _vectors(n)
+    vectors = np.load(path)
     start = time.perf_counter()
-    found = hdbscan.HDBSCAN(min_cluster_size=3, min_samples=3, cluster_selection_epsilon=0.35).fit(vectors)
+    found = hdbscan.HDBSCAN(min_cluster_size=3, min_samples=MIN_SAMPLES, cluster_selection_epsilon=0.35).fit(vectors)
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "weights": found.single_linkage_tree_.to_numpy()[:, 2].tolist()}
 
 
-def _extract(n: int) -> dict:
-    from facecluster.clustering import ExtractionParams, build_hierarchy, epsilon_changes, extract
+def _fast_hdbscan(path: str) -> dict:
+    import fast_hdbscan
 
+    vectors = np.load(path)
+    fast_hdbscan.HDBSCAN(min_cluster_size=3, min_samples=MIN_SAMPLES).fit(vectors[:2_000])
     start = time.perf_counter()
-    h = build_hierarchy(_vectors(n), min_samples=3)
-    build = time.perf_counter() - start
-    found = {}
-    for method in ("eom", "leaf", "cut"):
-        extract(h, ExtractionParams(3, 0.35, method))
-        times = [
-            _milliseconds(extract, h, ExtractionParams(3, float(epsilon), method))
-            for epsilon in np.linspace(0, 1.3, EXTRACTIONS)
-        ]
-        params = ExtractionParams(3, 0.35, method)
-        epsilon_changes(h, params)
-        found[method] = (*np.percentile(times, [50, 95]), _milliseconds(epsilon_changes, h, params))
-    return {"build": build, "milliseconds": found}
+    fast_hdbscan.HDBSCAN(min_cluster_size=3, min_samples=MIN_SAMPLES, cluster_selection_epsilon=0.35).fit(vectors)
+    return {"seconds": time.perf_counter() - start}
 
 
-def _milliseconds(function, *arguments) -> float:
+def _again(path: str) -> dict:
+    from facecluster.clustering import build_hierarchy, find_neighbours
+
+    vectors = np.load(path)
+    n = len(vectors)
+    new = np.sort(np.random.default_rng(0).choice(n, n // 100, replace=False))
+    rows = np.setdiff1d(np.arange(n), new)
+    for size in (3_000, n):  # the smaller one compiles
+        every = vectors[:size]
+        old_rows = rows[rows < size]
+        old = np.ascontiguousarray(every[old_rows])
+        known = find_neighbours(old, K)
+        tree = build_hierarchy(old, MIN_SAMPLES, known)
+        found = {}
+        start = time.perf_counter()
+        lists = find_neighbours(every, K, known=known, known_rows=old_rows)
+        added = build_hierarchy(every, MIN_SAMPLES, lists, known=tree, known_rows=old_rows)
+        found["added"] = time.perf_counter() - start
+        start = time.perf_counter()
+        lists = find_neighbours(every, K)
+        full = build_hierarchy(every, MIN_SAMPLES, lists)
+        found["full"] = time.perf_counter() - start
+        start = time.perf_counter()
+        build_hierarchy(every, MIN_SAMPLES - 1, lists)
+        found["other"] = time.perf_counter() - start
+        where = np.full(size, -1)
+        where[old_rows] = np.arange(len(old_rows))
+        start = time.perf_counter()
+        build_hierarchy(old, MIN_SAMPLES, find_neighbours(old, K, known=lists, known_rows=where))
+        found["removed"] = time.perf_counter() - start
+        a, b = added.to_arrays(), full.to_arrays()
+        found["differ"] = sum(not np.array_equal(a[name], b[name]) for name in a if name != "pairs_examined")
+    return found
+
+
+def _large(path: str) -> dict:
+    from dataclasses import asdict
+
+    from facecluster.checkpoints import remembering
+    from facecluster.clustering import THREADS, build_hierarchy, find_neighbours
+
+    vectors = np.load(path, mmap_mode="r")
+    build_hierarchy(np.asarray(vectors[:3_000]), MIN_SAMPLES)
     start = time.perf_counter()
-    function(*arguments)
-    return 1_000 * (time.perf_counter() - start)
+    before = _held_bytes()
+    work = Path(path).parent
+
+    def tell(share: float, message: str) -> None:
+        print(f"\r{share:6.1%} {time.perf_counter() - start:8.0f} s  {message:30}", end="", file=sys.stderr)
+
+    with remembering(work / "lists", THREADS) as runner:
+        neighbours = find_neighbours(vectors, K, runner, tell)
+        with remembering(work / "tree", THREADS) as second:
+            h = build_hierarchy(vectors, MIN_SAMPLES, neighbours, second, tell)
+            seconds = time.perf_counter() - start
+            # The vectors' own file counts as memory too, once it was read.
+            beyond = peak_bytes() - before - vectors.nbytes
+    return {
+        "seconds": seconds,
+        "bytes_beyond": beyond,
+        "bytes_of_bounds": neighbours.bounds.nbytes,
+        "certificate": asdict(h.certificate),
+    }
 
 
-def _machine() -> str:
-    packages = ("numpy", "numba", "hdbscan", "scikit-learn")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.machine()}, {cores} cores, Python {platform.python_version()}, {versions}"
+def _held_bytes() -> int:
+    """Memory that this process holds now."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    except OSError:
+        return peak_bytes()
 
 
-_SIDES = {"facecluster": _facecluster, "hdbscan": _hdbscan, "extract": _extract}
+_SIDES = {
+    "build": _build,
+    "faiss": _faiss,
+    "hdbscan": _hdbscan,
+    "fast_hdbscan": _fast_hdbscan,
+    "again": _again,
+    "large": _large,
+}
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -26,7 +27,6 @@ _LEAST_ROOM = 64
 
 # Rows of a piece of work: blocks of a piece share their rows while these are in the processor's cache.
 _MOST_ROWS = 2304
-_PIECES_PER_WORKER = 8
 _ROWS_TO_SETTLE = 512
 
 # First and last position of the rows and of the columns, which are the same or come later.
@@ -82,7 +82,7 @@ class Comparison:
         if self._kept:
             yield Work("recall", self._recall, [[(0,)]])
         block = -(-self._runner.block_rows // self.tile_width) * self.tile_width
-        rounds = self._rounds_of_fresh(block) if self._kept else self._rounds_of_all(block)
+        rounds = self._rounds_of_fresh(block) if self._kept else self._rounds_of_all()
         yield Work("compare", partial(self._compare, block), rounds)
         yield Work("measure", self._settle, [[(start,) for start in range(0, self._m, _ROWS_TO_SETTLE)]])
 
@@ -97,34 +97,30 @@ class Comparison:
         recall(kept.near, kept.apart, self._margin, self.candidates, self.filled, self.least)
         return ()
 
-    def _rounds_of_all(self, block: int) -> list[list[Piece]]:
-        share = self._m // (self._runner.workers * _PIECES_PER_WORKER)
-        side = max(block, min(share, _MOST_ROWS) // block * block)
-        return self._circle(0, side)
+    def _rounds_of_all(self) -> list[list[Piece]]:
+        """As many spans as give every worker the same number of pieces in each round."""
+        in_a_round = 2 * self._runner.workers
+        spans = -(-self._m // (_MOST_ROWS * in_a_round)) * in_a_round
+        return _circle(_split(0, self._m, spans, self.tile_width))
 
     def _rounds_of_fresh(self, block: int) -> list[list[Piece]]:
-        """All rows with those from `_start` on: a Latin square of leading and fresh blocks, then the fresh ones."""
-        share = -(-(self._m - self._start) // self._runner.workers)
-        side = min(block, max(-(-share // self.tile_width), 1) * self.tile_width)
-        leading = [(at, min(at + block, self._start)) for at in range(0, self._start, block)]
-        fresh = [(at, min(at + side, self._m)) for at in range(self._start, self._m, side)]
+        """All rows with those from `_start` on: a Latin square of leading and fresh spans, then the fresh ones."""
+        n_fresh = self._m - self._start
+        fresh = _split(self._start, self._m, max(self._runner.workers, -(-n_fresh // block)), self.tile_width)
+        leading = _split(0, self._start, -(-self._start // block), self.tile_width)
         order = max(len(leading), len(fresh))
         rounds = []
         for shift in range(order):
             pairs = [(x, (x + shift) % order) for x in range(len(leading))]
             rounds.append([(*leading[x], *fresh[y]) for x, y in pairs if y < len(fresh)])
-        return rounds + self._circle(self._start, side)
-
-    def _circle(self, start: int, side: int) -> list[list[Piece]]:
-        """The pairs of all rows from `start` on, in blocks of `side`."""
-        spans = [(at, min(at + side, self._m)) for at in range(start, self._m, side)]
-        return [[(*spans[i], *spans[j]) for i, j in pairs] for pairs in circle_rounds(len(spans))]
+        return rounds + _circle(fresh)
 
     def _compare(self, block: int, item: tuple[int, ...]) -> Found:
         row0, row1, col0, col1 = item
-        for row in range(row0, row1, block):
-            for col in range(max(col0, row), col1, block):
-                self._take(row, min(row + block, row1), col, min(col + block, col1))
+        for rows in _split(row0, row1, -(-(row1 - row0) // block), self.tile_width):
+            for cols in _split(col0, col1, -(-(col1 - col0) // block), self.tile_width):
+                if rows <= cols:
+                    self._take(*rows, *cols)
         return ()
 
     def _take(self, row0: int, row1: int, col0: int, col1: int) -> None:
@@ -172,6 +168,19 @@ class Comparison:
             self.apart,
         )
         return ()
+
+
+def _split(low: int, high: int, n: int, width: int) -> list[tuple[int, int]]:
+    """Positions low..high in at most n spans of whole tiles and nearly one length; `low` starts a tile."""
+    tiles = -(-(high - low) // width)
+    n = min(n, tiles)
+    ends = [min(low + (tiles * x // n) * width, high) for x in range(n + 1)] if n else []
+    return list(itertools.pairwise(ends))
+
+
+def _circle(spans: list[tuple[int, int]]) -> list[list[Piece]]:
+    """Every pair of the spans, and each with itself."""
+    return [[(*spans[i], *spans[j]) for i, j in pairs] for pairs in circle_rounds(len(spans))]
 
 
 def _padded(rows: NDArray[np.float32], first: NDArray[np.int32]) -> NDArray[np.float32]:
