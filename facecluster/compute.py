@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster.clustering import Hierarchy, Neighbours, build_hierarchy, find_neighbours
+from facecluster.checkpoints import remembering
+from facecluster.clustering import (
+    THREADS,
+    Hierarchy,
+    Neighbours,
+    ThreadRunner,
+    TileRunner,
+    build_hierarchy,
+    find_neighbours,
+)
+from facecluster.clustering.known import row_marks, rows_by_mark
 from facecluster.ports import Progress, part_of
 from facecluster.projection import project
 
@@ -22,7 +34,16 @@ NEIGHBOURS = 16
 # One flipped bit in a zip's directory hides arrays without any error, so their number is kept with them.
 _COUNT = "number_of_arrays"
 # What numpy and zipfile raise on damaged files: measured by flipping bits in every byte of two.
-_DAMAGE = (ValueError, OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
+_DAMAGE = (KeyError, ValueError, OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
+
+# A number for each row that says what it holds: by it the faces of an earlier state are found again, in any order.
+_MARKS = "row_marks"
+
+# Up to here a build takes about a second, and there is nothing worth going on with.
+_WORTH_REMEMBERING = 20_000
+
+# States of the faces whose results are kept: now, before the last import, and one more.
+_STATES_KEPT = 3
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -30,29 +51,101 @@ Arrays = dict[str, NDArray[np.generic]]
 class ComputeCache:
     """Results of long computations in one folder, under what they were computed from."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, runner: TileRunner = THREADS) -> None:
         self._folder = folder
+        self._runner = runner
 
     def neighbours(
         self, vectors: NDArray[np.float32], fingerprint: str, k: int, progress: Progress | None = None
     ) -> Neighbours:
-        """Exact neighbour lists, read or made."""
+        """Exact neighbour lists: read, or made of the lists of an earlier state of these faces, or made anew."""
         name = f"neighbours-{fingerprint}-{k}"
-        arrays = self._get_or_make(name, lambda: find_neighbours(vectors, k=k, progress=progress).to_arrays())
+
+        def make() -> Arrays:
+            known, rows = self._known(vectors, k)
+            with self._remembering(name, len(vectors)) as runner:
+                found = find_neighbours(vectors, k, runner, progress, known=known, known_rows=rows)
+            return {**found.to_arrays(), _MARKS: row_marks(vectors)}
+
+        arrays = self._get_or_make(name, make)
+        arrays.pop(_MARKS, None)
+        self._sweep()
         return Neighbours.from_arrays(arrays)
 
     def hierarchy(
         self, vectors: NDArray[np.float32], fingerprint: str, min_samples: int, progress: Progress | None = None
     ) -> Hierarchy:
         """The hierarchy, read or made; making it reads or makes the neighbours first."""
+        name = f"hierarchy-{fingerprint}-{min_samples}"
 
         def make() -> Arrays:
             k = max(NEIGHBOURS, min_samples)
             neighbours = self.neighbours(vectors, fingerprint, k, part_of(progress, 0.0, 0.9))
-            part = part_of(progress, 0.9, 1.0)
-            return build_hierarchy(vectors, min_samples=min_samples, neighbours=neighbours, progress=part).to_arrays()
+            known, rows = self._known_tree(vectors, fingerprint, min_samples)
+            with self._remembering(name, len(vectors)) as runner:
+                return build_hierarchy(
+                    vectors,
+                    min_samples,
+                    neighbours,
+                    runner,
+                    part_of(progress, 0.9, 1.0),
+                    known=known,
+                    known_rows=rows,
+                ).to_arrays()
 
-        return Hierarchy.from_arrays(self._get_or_make(f"hierarchy-{fingerprint}-{min_samples}", make))
+        return Hierarchy.from_arrays(self._get_or_make(name, make))
+
+    def _remembering(self, name: str, n_faces: int) -> AbstractContextManager[TileRunner]:
+        """What runs the tiles of a long computation; short ones start anew, and other runners have their own ways."""
+        if n_faces < _WORTH_REMEMBERING or not isinstance(self._runner, ThreadRunner):
+            return nullcontext(self._runner)
+        return remembering(self._folder / f"{name}-v{FORMAT}.work", self._runner)
+
+    def _known(self, vectors: NDArray[np.float32], k: int) -> tuple[Neighbours, NDArray[np.int64]] | tuple[None, None]:
+        """The newest lists of faces most of which are among these, and their rows here."""
+        wanted = row_marks(vectors)
+        for path in self._newest("neighbours"):
+            rows = rows_by_mark(self._marks(path), wanted)
+            if path.name.endswith(f"-{k}-v{FORMAT}.npz") and 2 * np.count_nonzero(rows >= 0) > len(wanted):
+                arrays = self._load(path)
+                if arrays is not None:
+                    arrays.pop(_MARKS)
+                    return Neighbours.from_arrays(arrays), rows
+        return None, None
+
+    def _known_tree(
+        self, vectors: NDArray[np.float32], fingerprint: str, min_samples: int
+    ) -> tuple[Hierarchy, NDArray[np.int64]] | tuple[None, None]:
+        """The newest tree of faces that are all among these, and their rows here."""
+        wanted = row_marks(vectors)
+        for path in self._newest("neighbours"):
+            other = path.name.split("-")[1]
+            if other == fingerprint or not self.has_hierarchy(other, min_samples):
+                continue
+            rows = rows_by_mark(self._marks(path), wanted)
+            arrays = self._load(self._path(f"hierarchy-{other}-{min_samples}"))
+            if (rows >= 0).all() and 2 * len(rows) > len(wanted) and arrays is not None:
+                return Hierarchy.from_arrays(arrays), rows
+        return None, None
+
+    def _newest(self, kind: str) -> list[Path]:
+        """Files of a kind, newest first."""
+        found = [(path.stat().st_mtime_ns, path) for path in self._folder.glob(f"{kind}-*-v{FORMAT}.npz")]
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def _marks(self, path: Path) -> NDArray[np.uint64]:
+        arrays = self._load(path, only=_MARKS)
+        return np.empty(0, np.uint64) if arrays is None else arrays[_MARKS].astype(np.uint64)
+
+    def _sweep(self) -> None:
+        """Removes what was made of faces as they were several changes ago."""
+        states = list(dict.fromkeys(path.name.split("-")[1] for path in self._newest("neighbours")))
+        for fingerprint in states[_STATES_KEPT:]:
+            for path in self._folder.glob(f"*-{fingerprint}*"):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def has_hierarchy(self, fingerprint: str, min_samples: int) -> bool:
         """Whether `hierarchy` answers at once."""
@@ -64,11 +157,11 @@ class ComputeCache:
         """Where each face lies on the map, read or made."""
 
         def make() -> Arrays:
-            neighbours = self.neighbours(vectors, fingerprint, NEIGHBOURS, part_of(progress, 0.0, 0.5))
-            if progress:
-                progress(0.5, "Drawing the map")
-            knn = neighbours.knn
-            return {"xy": project(vectors, knn.indices, knn.distances)}
+            # Neighbours that are known are read at once; to find them takes several times as long as to draw.
+            known = self._path(f"neighbours-{fingerprint}-{NEIGHBOURS}").is_file()
+            share = 0.0 if known else 0.7
+            knn = self.neighbours(vectors, fingerprint, NEIGHBOURS, part_of(progress, 0.0, share)).knn
+            return {"xy": project(vectors, knn.indices, knn.distances, part_of(progress, share, 1.0))}
 
         return np.asarray(self._get_or_make(f"map-{fingerprint}", make)["xy"], np.float32)
 
@@ -104,14 +197,13 @@ class ComputeCache:
             self._save(path, found)
         return found
 
-    def _load(self, path: Path) -> Arrays | None:
+    def _load(self, path: Path, only: str | None = None) -> Arrays | None:
         try:
             # Opened here: numpy leaves a file open that it finds damaged.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                found = {key: file[key] for key in file.files}
-            if int(found.pop(_COUNT, -1)) != len(found):
-                raise ValueError("arrays are missing")
-            return found
+                if int(file[_COUNT]) != len(file.files) - 1:
+                    raise ValueError("arrays are missing")
+                return {key: file[key] for key in ([only] if only else file.files) if key != _COUNT}
         except FileNotFoundError:
             return None
         except _DAMAGE:

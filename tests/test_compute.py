@@ -11,7 +11,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from facecluster.clustering import ThreadRunner, build_hierarchy
 from facecluster.compute import ComputeCache
+from facecluster.demo import synthetic_faces
 from facecluster.errors import CancelledError
 
 
@@ -141,3 +143,65 @@ def test_the_map_of_the_same_faces_is_the_same_and_is_kept(cache, vectors):
     assert np.isfinite(first).all()
     assert cache.has_map("faces")
     assert np.array_equal(cache.map(vectors, "faces"), first)
+
+
+@pytest.fixture
+def many():
+    return synthetic_faces(1_500, seed=4, style="album").vectors
+
+
+def compared(monkeypatch):
+    """Counts the products that are made from here on."""
+    pairs = []
+    product = ThreadRunner.product
+
+    def counted(self, a, b, out):
+        pairs.append(len(a) * len(b))
+        product(self, a, b, out)
+
+    monkeypatch.setattr(ThreadRunner, "product", counted)
+    return pairs
+
+
+def test_new_faces_are_compared_and_old_ones_are_not_again(cache, many, monkeypatch):
+    cache.hierarchy(many[:1_480], "before", 3)
+    pairs = compared(monkeypatch)
+    order = np.random.default_rng(0).permutation(len(many))  # new ids come between old ones
+    found = cache.hierarchy(many[order], "after", 3)
+    assert 0 < sum(pairs) < len(many) ** 2 / 2
+    expected = build_hierarchy(many[order], 3).to_arrays()
+    for name, array in found.to_arrays().items():
+        if name != "pairs_examined":
+            assert np.array_equal(array, expected[name]), name
+
+
+def test_faces_that_go_leave_the_lists_of_the_others(cache, many, monkeypatch):
+    cache.hierarchy(many, "before", 3)
+    pairs = compared(monkeypatch)
+    left = np.delete(many, [3, 700], axis=0)
+    found = cache.hierarchy(left, "after", 3)
+    assert sum(pairs) < len(left) ** 2 / 2
+    expected = build_hierarchy(left, 3).to_arrays()
+    assert all(np.array_equal(found.to_arrays()[name], expected[name]) for name in expected if name != "pairs_examined")
+
+
+def test_saved_results_of_faces_long_gone_are_removed(cache, folder, many):
+    for n in range(1_495, 1_501):
+        cache.hierarchy(many[:n], f"state{n}", 3)
+    assert sorted({path.name.split("-")[1] for path in folder.iterdir()}) == ["state1498", "state1499", "state1500"]
+
+
+def test_a_long_build_that_is_cancelled_goes_on_where_it_was(cache, folder, many, monkeypatch):
+    monkeypatch.setattr("facecluster.compute._WORTH_REMEMBERING", 1_000)
+
+    def stop(share, _):
+        if share > 0.8:
+            raise CancelledError("enough")
+
+    with pytest.raises(CancelledError):
+        cache.hierarchy(many, "faces", 3, stop)
+    assert list(folder.glob("*.work"))
+    pairs = compared(monkeypatch)
+    cache.hierarchy(many, "faces", 3)
+    assert sum(pairs) < len(many) ** 2 / 4
+    assert not list(folder.glob("*.work"))
