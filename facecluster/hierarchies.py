@@ -7,6 +7,7 @@ must never meet the vectors, or the address of saved work, of the other.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
@@ -14,12 +15,24 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster.clustering import Clustering, ExtractionParams, Hierarchy, extract, reference
+from facecluster.clustering import (
+    Clustering,
+    ExtractionParams,
+    Hierarchy,
+    Refinement,
+    RowFacts,
+    extract,
+    reference,
+    refine,
+)
 from facecluster.compute import ComputeCache
 from facecluster.ports import Progress
+from facecluster.suggest import Setting, StabilityMap, stability_map
 from facecluster.view import View
 
 _KEPT = 8
+# Part of a saved map's address: one made by other rules is not read.
+STABILITY_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,11 @@ class Params:
         """The part that sliders move."""
         return ExtractionParams(self.min_cluster_size, self.epsilon, self.method)
 
+    @property
+    def setting(self) -> Setting:
+        """The same as a point of the stability map."""
+        return Setting(self.min_samples, self.min_cluster_size, self.epsilon)
+
 
 class Hierarchies:
     """The hierarchies of one user's library."""
@@ -47,6 +65,7 @@ class Hierarchies:
         self._cache = cache
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, int], Hierarchy] = {}
+        self._vectors: tuple[str, NDArray[np.float32]] = ("", np.empty((0, 0), np.float32))
 
     def base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str] | None:
         """Rows that are clustered, and the fingerprint of their vectors; None where nothing was built yet."""
@@ -86,6 +105,53 @@ class Hierarchies:
                 self._kept[key] = found
         return rows, found
 
+    def stability(
+        self, view: View, params: Params, default: Params, live: Sequence[int], progress: Progress | None = None
+    ) -> StabilityMap:
+        """How little the people change around each setting, by the hierarchies that are ready; only the first is built.
+
+        Parameters
+        ----------
+        params : Params
+            Its blur threshold and method are looked at.
+        default : Params
+            A point of the map.
+        live : sequence of int
+            Values of min_samples to look at; the default comes on top.
+        """
+        samples, address = self._stability_address(view, params, default, live)
+        if not samples:
+            self.get(view, params.blur_threshold, params.min_samples)
+            samples, address = self._stability_address(view, params, default, (params.min_samples,))
+
+        def make() -> Mapping[str, NDArray[np.generic]]:
+            found = {k: self.get(view, params.blur_threshold, k)[1] for k in samples}
+            photo = self._photos(view, params.blur_threshold)
+            return stability_map(found, params.method, photo, default.setting, progress).to_arrays()
+
+        return StabilityMap.from_arrays(self._cache.stability(address, make))
+
+    def has_stability(self, view: View, params: Params, default: Params, live: Sequence[int]) -> bool:
+        """Whether `stability` answers at once."""
+        return self._cache.has_stability(self._stability_address(view, params, default, live)[1])
+
+    def _stability_address(
+        self, view: View, params: Params, default: Params, live: Sequence[int]
+    ) -> tuple[list[int], str]:
+        """Which hierarchies a map is made of, and under what it is saved: everything it depends on."""
+        _, fingerprint = self.require_base(view, params.blur_threshold)
+        samples = [k for k in sorted({*live, default.min_samples}) if self._cache.has_hierarchy(fingerprint, k)]
+        said = f"{STABILITY_VERSION} {params.method} {default.setting} {samples}"
+        photo = self._photos(view, params.blur_threshold)
+        digest = sha256(said.encode() + photo.astype("<i4").tobytes()).hexdigest()[:20]
+        return samples, f"{fingerprint}-{digest}"  # by the fingerprint it is found when the faces are no longer so
+
+    def _photos(self, view: View, blur_threshold: float) -> NDArray[np.int32]:
+        """Photo number of each clustered row, -1 where it is unknown or the face was set aside."""
+        rows, _ = self.require_base(view, blur_threshold)
+        photo = view.faces.photo_number[rows]
+        return np.where(view.state.is_masked[rows], -1, photo).astype(np.int32)
+
     def clusters(
         self, view: View, params: Params, progress: Progress | None = None
     ) -> tuple[NDArray[np.int64], Clustering]:
@@ -95,6 +161,19 @@ class Hierarchies:
             vectors = view.faces.vectors[rows]
             return rows, reference.hdbscan_clustering(vectors, params.min_samples, params.extraction)
         return rows, extract(hierarchy, params.extraction)
+
+    def refined(self, view: View, params: Params, clusters: Clustering, facts: RowFacts) -> Refinement | None:
+        """What the second layer makes of these clusters; None where HDBSCAN alone is wanted."""
+        if not params.refine or params.engine == "hdbscan":
+            return None
+        rows, hierarchy = self.get(view, params.blur_threshold, params.min_samples)
+        _, fingerprint = self.require_base(view, params.blur_threshold)
+        # Kept, because picking them out takes as long as the layer itself, and every move of a slider needs them.
+        known, vectors = self._vectors
+        if known != fingerprint:
+            vectors = view.faces.vectors[rows]
+            self._vectors = (fingerprint, vectors)
+        return refine(hierarchy, clusters, vectors, facts)
 
 
 def _key(view: View, blur_threshold: float) -> str:

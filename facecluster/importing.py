@@ -62,6 +62,28 @@ class CheckedFaces:
     without_picture: tuple[Refusal, ...]
 
 
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did with each face."""
+
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    refused: tuple[Refusal, ...] = ()
+    without_picture: tuple[Refusal, ...] = ()
+
+    def plus(self, counts: tuple[int, int, int], checked: CheckedFaces) -> ImportReport:
+        """The same with another file, of which so many faces were added, replaced and there already."""
+        added, replaced, unchanged = counts
+        return ImportReport(
+            self.added + added,
+            self.replaced + replaced,
+            self.unchanged + unchanged,
+            self.refused + checked.refused,
+            self.without_picture + checked.without_picture,
+        )
+
+
 @dataclass
 class _Columns:
     """A file as columns of raw values; None where a column is missing."""

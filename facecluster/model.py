@@ -238,7 +238,7 @@ class Run:
     owner : tuple[PersonId | None, ...]
         Who owns each face.
     label : NDArray[np.int32]
-        Shape (n_faces,): the unrefined cluster, NOISE = -1, and -2 for faces left out as blurred.
+        Shape (n_faces,): the cluster (refined, if `params` say so), NOISE = -1, and -2 for faces left out as blurred.
     strength : NDArray[np.float32]
         Shape (n_faces,), in [0, 1].
     reason : Mapping[FaceId, str]

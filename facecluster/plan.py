@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster.clustering import NOISE, gauges
+from facecluster.clustering import CHANGES, NOISE, Refinement, gauges
 from facecluster.model import BLURRED, ChangeSet, FaceSet, PersonId, Question, Run
 from facecluster.row_state import RowState
 
@@ -67,7 +67,7 @@ class Plan:
     names_at_risk : tuple[PersonId, ...]
         Named people who share a cluster with another, or whose faces no longer hold together.
     gauges : Mapping[str, float]
-        See `gauges_of`.
+        See `measured`.
     """
 
     change: ChangeSet
@@ -143,17 +143,44 @@ def _line_kind(had: int, has: int, others: Sequence[tuple[PersonId, int]]) -> Li
     return "grown" if has > had else "kept"
 
 
-def gauges_of(
-    plan: Plan, faces: FaceSet, state: RowState, rows: NDArray[np.int64], labels: NDArray[np.int32]
-) -> dict[str, float]:
-    """What the sliders are watched by.
+def measured(
+    plan: Plan,
+    faces: FaceSet,
+    state: RowState,
+    rows: NDArray[np.int64],
+    labels: NDArray[np.int32],
+    refined: Refinement | None = None,
+) -> Plan:
+    """The plan with what the sliders are watched by, and with why the second layer moved faces.
 
     Parameters
     ----------
     rows, labels : NDArray
         Shape (n_clustered,): the clustered rows and their clusters as HDBSCAN alone has them; facts are counted
         against these.
+    refined : Refinement or None
+        What the second layer made of these clusters.
     """
+    numbers = _gauges(plan, faces, state, rows, labels)
+    counts = refined.counts if refined is not None else dict.fromkeys(CHANGES, 0)
+    numbers |= {change.replace(" ", "_"): n for change, n in counts.items()}
+    numbers["kept_together"] = refined.kept_together if refined is not None else 1.0
+    change = plan.change
+    if refined is not None and change.run is not None:
+        ids = [faces.ids[row] for row in rows[refined.changed].tolist()]
+        change = replace(change, run=replace(change.run, reason=dict(zip(ids, refined.reasons, strict=True))))
+    return replace(plan, change=change, gauges=numbers)
+
+
+def refine_words(numbers: Mapping[str, float]) -> str:
+    """What the second layer did, from a plan's gauges: "37 attached, 5 taken out"; "" where it did nothing."""
+    counts = {change: int(numbers.get(change.replace(" ", "_"), 0)) for change in CHANGES}
+    return ", ".join(f"{n:,} {change}" for change, n in counts.items() if n)
+
+
+def _gauges(
+    plan: Plan, faces: FaceSet, state: RowState, rows: NDArray[np.int64], labels: NDArray[np.int32]
+) -> dict[str, float]:
     facts = state.row_facts(faces.photo_number, rows)
     n_noise = int(((plan.after < 0) & (plan.label == NOISE) & ~state.is_masked).sum())
     return {

@@ -4,43 +4,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence, Sized
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facecluster import decisions, search
-from facecluster.clustering import NOISE, Clustering, epsilon_changes, reference, refine
+from facecluster.clustering import NOISE, Clustering, epsilon_changes, reference
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
 from facecluster.decisions import Draft
 from facecluster.demo import demo_faces
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
-from facecluster.importing import Refusal, read_faces
+from facecluster.importing import ImportReport, read_faces
 from facecluster.model import BLURRED, ChangeRecord, FaceId, Mark, PersonId, Question, RunRecord, UserId
-from facecluster.plan import Plan, gauges_of
+from facecluster.plan import Plan, measured
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
 from facecluster.reconcile import reconcile
 from facecluster.row_state import UNSEEN, row_state
 from facecluster.search import Hit
+from facecluster.suggest import StabilityMap
 from facecluster.view import View
 
 # The worker prepares these, so that the slider is live on all of them.
 LIVE_MIN_SAMPLES = (1, 2, 3, 4, 5)
 _RETRIES = 5
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What an import did with each face."""
-
-    added: int
-    replaced: int
-    unchanged: int
-    refused: tuple[Refusal, ...]
-    without_picture: tuple[Refusal, ...]
 
 
 class Service:
@@ -120,7 +110,7 @@ class Service:
         InputError
             If a file cannot be read. Files before it are imported by then.
         """
-        totals = ImportReport(0, 0, 0, (), ())
+        totals = ImportReport()
         for i, path in enumerate(paths):
             if progress:
                 progress(i / len(paths), f"Reading {path.name}")
@@ -128,14 +118,7 @@ class Service:
             checked = read_faces(path, known.vectors.shape[1] if len(known) else None)
             if progress:
                 progress((i + 0.5) / len(paths), f"Writing {len(checked.batch.ids):,} faces")
-            added, replaced, unchanged = self._faces.add(checked.batch)
-            totals = ImportReport(
-                totals.added + added,
-                totals.replaced + replaced,
-                totals.unchanged + unchanged,
-                totals.refused + checked.refused,
-                totals.without_picture + checked.without_picture,
-            )
+            totals = totals.plus(self._faces.add(checked.batch), checked)
         if progress:
             progress(1.0, "Imported")
         return totals
@@ -176,6 +159,8 @@ class Service:
             start = 0.9 + 0.1 * (i - 1) / len(min_samples) if i else 0.0
             part = part_of(progress, start, 1.0 if i else 0.9)
             self._hierarchies.get(view, blur_threshold, wanted, part)
+        if len(min_samples) > 1:  # whoever wants several of them looks at Tune next
+            self.stability(replace(self.defaults, blur_threshold=blur_threshold))
         if progress:
             progress(1.0, "Ready")
 
@@ -188,21 +173,26 @@ class Service:
         view = self.view()
         rows, clusters = self._hierarchies.clusters(view, params, progress)
         facts = view.state.row_facts(view.faces.photo_number, rows)
-        labels = clusters.labels
-        if params.refine and params.engine == "fast":
-            _, hierarchy = self._hierarchies.get(view, params.blur_threshold, params.min_samples)
-            labels = refine(hierarchy, clusters, view.faces.vectors[rows], facts).labels
+        refined = self._hierarchies.refined(view, params, clusters, facts)
         label = np.where(view.faces.sharp(params.blur_threshold), NOISE, BLURRED).astype(np.int32)
         strength = np.zeros(len(view.faces), np.float32)
-        label[rows], strength[rows] = labels, clusters.strength
+        label[rows], strength[rows] = (clusters if refined is None else refined).labels, clusters.strength
         label[view.state.is_masked] = NOISE
         found = reconcile(view.faces, label, strength, view.snapshot, view.state, asdict(params), author or self.user)
-        return replace(found, gauges=gauges_of(found, view.faces, view.state, rows, clusters.labels))
+        return measured(found, view.faces, view.state, rows, clusters.labels, refined)
 
     def epsilon_changes(self, params: Params) -> NDArray[np.float64]:
         """Values of epsilon at which the partition changes, ascending."""
         _, hierarchy = self._hierarchies.get(self.view(), params.blur_threshold, params.min_samples)
         return epsilon_changes(hierarchy, params.extraction)
+
+    def stability(self, params: Params, progress: Progress | None = None) -> StabilityMap:
+        """How little the people change around each setting of the sliders, read or made from what is prepared."""
+        return self._hierarchies.stability(self.view(), params, self.defaults, LIVE_MIN_SAMPLES, progress)
+
+    def has_stability(self, params: Params) -> bool:
+        """Whether `stability` answers at once."""
+        return self._hierarchies.has_stability(self.view(), params, self.defaults, LIVE_MIN_SAMPLES)
 
     def publish(self, plan: Plan, author: str = "") -> int:
         """Write exactly this plan, all or nothing; returns the new revision.

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from facecluster.ui import gauge_words, plan_words, session, strictness, tuning, widgets
+from facecluster.ui import charts, gauge_words, plan_words, session, stability, strictness, tuning, widgets
 
 METHODS = {
     "eom": "Steadiest groups (eom)",
@@ -61,6 +61,8 @@ def bench() -> None:
         with st.container(key="fc-bench"):
             with st.container(key="fc-tune-left"):
                 params = controls()
+                steady = st.container(key="fc-steady", gap="xsmall")
+                blur(params)
             tuning.want(params)
             shown = tuning.bench(params)
             with st.container(key="fc-tune-right"):
@@ -71,6 +73,8 @@ def bench() -> None:
         with below:
             asides(shown)
         bar(shown, params)
+        with steady:
+            where_little_changes(params)
 
 
 # --- controls ------------------------------------------------------------------------------------------------------
@@ -96,11 +100,14 @@ def controls():
             "How people are read from the hierarchy", list(METHODS), list(METHODS).index(params.method),
             format_func=METHODS.get, key=f"tune-method-{turn}",
         )  # fmt: skip
+        refine = st.toggle(
+            "Mend what HDBSCAN finds", params.refine, key=f"tune-refine-{turn}",
+            help="Finds people with few photos, takes out strangers, keeps a photo's faces apart. Off: HDBSCAN only.",
+        )  # fmt: skip
         whole = st.toggle("The whole range of distances, 0 to 2", key="tune-whole", persist_state="session")
-    params = replace(params, min_cluster_size=size, min_samples=samples, method=method)
+    params = replace(params, min_cluster_size=size, min_samples=samples, method=method, refine=refine)
     with strict:
         params = replace(params, epsilon=how_strict(params, whole, turn))
-    blur(params)
     return params
 
 
@@ -143,6 +150,34 @@ def blur(params) -> None:
         if st.button(label, key="tune-rebuild", disabled=threshold == params.blur_threshold):
             tuning.want(replace(params, blur_threshold=threshold))
             st.rerun()
+
+
+# --- where little changes ------------------------------------------------------------------------------------------
+
+
+def where_little_changes(params) -> None:
+    """The map of settings; drawn last, because nothing else waits for it."""
+    st.text("Where little changes")
+    if not stability.is_at_hand(params):
+        widgets.small("Every setting of the sliders is tried once. You can go on meanwhile.", "steady-wait")
+        widgets.wait_for("stability", "Looking where little changes", **stability.job(params))
+        return
+    with st.spinner("Trying every setting of the sliders"):
+        shown = stability.outlook(params)
+    st.plotly_chart(
+        stability.figure(shown, st.context.theme.type == "dark"), theme=None, config=charts.STILL, key="tune-steady",
+        alt=stability.alt_words(shown, params),
+    )  # fmt: skip
+    with st.container(key="fc-steady-here"):
+        st.text(stability.here_words(shown, params))
+    for at, text in enumerate(stability.legend_words(shown)):
+        widgets.small(text, f"steady-{at}")
+    if shown.found.setting is not None:
+        st.button(
+            f"Use suggested: {stability.setting_words(shown.found.setting)}", key="tune-suggested", width="stretch",
+            wrap=True, disabled=shown.is_there, on_click=tuning.adopt, args=(shown.found.setting,),
+        )  # fmt: skip
+    widgets.small(stability.suggestion_words(shown), "steady-why")
 
 
 # --- gauges and warnings -------------------------------------------------------------------------------------------

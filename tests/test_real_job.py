@@ -33,7 +33,7 @@ def test_three_names_are_on_the_same_faces_after_clustering_anew(real_faces, fac
     for person, name in zip(json.loads(facecluster("people", "--json")), names, strict=False):
         facecluster("rename", person["cluster_id"], name)
     before = json.loads(facecluster("export", "--json"))["faces"]
-    plan = json.loads(facecluster("recluster", "--min-samples", "2", "--publish", "--json"))
+    plan = json.loads(facecluster("recluster", "--min-samples", "2", "--min-cluster-size", "6", "--publish", "--json"))
     assert plan["run"]
     assert plan["names_at_risk"] == []
     after = json.loads(facecluster("export", "--json"))["faces"]

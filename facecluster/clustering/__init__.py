@@ -25,15 +25,19 @@ from facecluster.clustering.gauges import (
 from facecluster.clustering.hierarchy import Hierarchy, build_hierarchy
 from facecluster.clustering.mst import Certificate, SpanningTree
 from facecluster.clustering.neighbours import KnnGraph, Neighbours, find_neighbours
-from facecluster.clustering.refine import Refinement, RowFacts, refine
+from facecluster.clustering.refine import CHANGES, Change, Refinement, refine
+from facecluster.clustering.rowfacts import RowFacts
+from facecluster.clustering.stability import Sweep, moved, sweep
 from facecluster.clustering.tiles import THREADS, Progress, ThreadRunner, TileRunner
 from facecluster.clustering.tree import SingleLinkage
 
 __all__ = [
+    "CHANGES",
     "NOISE",
     "SINGLE_CLUSTER_EPSILON",
     "THREADS",
     "Certificate",
+    "Change",
     "Clustering",
     "ExtractionParams",
     "Hierarchy",
@@ -45,6 +49,7 @@ __all__ = [
     "RowFacts",
     "SingleLinkage",
     "SpanningTree",
+    "Sweep",
     "ThreadRunner",
     "TileRunner",
     "build_hierarchy",
@@ -58,6 +63,8 @@ __all__ = [
     "find_neighbours",
     "impossible_pair_rows",
     "impossible_pairs",
+    "moved",
     "noise_share",
     "refine",
+    "sweep",
 ]

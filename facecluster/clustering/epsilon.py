@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from facecluster.clustering.extract import SINGLE_CLUSTER_EPSILON, ExtractionParams, selected
 from facecluster.clustering.hierarchy import Hierarchy
-from facecluster.clustering.tree import CondensedTree, SingleLinkage, condense
+from facecluster.clustering.tree import CondensedTree, SingleLinkage, condensed
 
 
 def epsilon_changes(hierarchy: Hierarchy, params: ExtractionParams | None = None) -> NDArray[np.float64]:
@@ -35,11 +35,11 @@ def epsilon_changes(hierarchy: Hierarchy, params: ExtractionParams | None = None
     tree = hierarchy.single_linkage
     if params.method == "cut":
         return _changes_of_cut(tree, params.min_cluster_size)
-    condensed = condense(tree, params.min_cluster_size)
-    if len(condensed.parent) == 1:
-        return _changes_of_single_cluster(condensed) if params.method == "eom" else np.empty(0)
-    chosen = selected(condensed, params.method)
-    moves, is_late = _moves(condensed.parent, condensed.birth, condensed.size, chosen)
+    clusters = condensed(tree, params.min_cluster_size)
+    if len(clusters.parent) == 1:
+        return _changes_of_single_cluster(clusters) if params.method == "eom" else np.empty(0)
+    chosen = selected(clusters, params.method)
+    moves, is_late = _moves(clusters.parent, clusters.birth, clusters.size, chosen)
     return np.unique(np.where(is_late, np.nextafter(moves, np.inf), moves))
 
 

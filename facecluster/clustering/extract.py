@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from facecluster.clustering.arrays import positive_integer
 from facecluster.clustering.hierarchy import Hierarchy
-from facecluster.clustering.tree import SMALLEST_DISTANCE, CondensedTree, SingleLinkage, condense
+from facecluster.clustering.tree import SMALLEST_DISTANCE, CondensedTree, SingleLinkage, condense, condensed
 from facecluster.errors import InputError
 
 Method = Literal["eom", "leaf", "cut"]
@@ -76,11 +77,14 @@ class Clustering:
         Shape (n_faces,), membership in [0, 1], 0 for noise.
     is_single_cluster_fallback : bool
         True where "eom" found no split at all and the one cluster was taken by distance instead.
+    min_cluster_size : int
+        Fewest faces of a cluster, as asked for: what is made of these clusters keeps to it.
     """
 
     labels: NDArray[np.int32]
     strength: NDArray[np.float32]
     is_single_cluster_fallback: bool = False
+    min_cluster_size: int = 2
 
     @property
     def n_clusters(self) -> int:
@@ -106,20 +110,55 @@ def extract(hierarchy: Hierarchy, params: ExtractionParams | None = None) -> Clu
         strength is the least distance at which any member joined, divided by the face's own.
     """
     params = params or ExtractionParams()
+    return replace(_extract(hierarchy, params), min_cluster_size=params.min_cluster_size)
+
+
+def _extract(hierarchy: Hierarchy, params: ExtractionParams) -> Clustering:
     n = hierarchy.n_faces
     if n < 2:
         return Clustering(np.full(n, NOISE, np.int32), np.zeros(n, np.float32))
     tree = hierarchy.single_linkage
     if params.method == "cut":
         return numbered(*_cut(tree, params), n)
-    condensed = condense(tree, params.min_cluster_size)
-    if len(condensed.parent) == 1:
+    clusters = condensed(tree, params.min_cluster_size)
+    if len(clusters.parent) == 1:
         if params.method == "leaf":
             return Clustering(np.full(n, NOISE, np.int32), np.zeros(n, np.float32))
-        return _single_cluster(condensed, max(params.epsilon, SINGLE_CLUSTER_EPSILON))
-    chosen = with_epsilon(condensed, selected(condensed, params.method), params.epsilon)
-    labels, strength = _label(condensed.face_cluster, condensed.face_lambda, condensed.parent, condensed.death, chosen)
-    return numbered(labels, strength, len(condensed.parent))
+        return _single_cluster(clusters, max(params.epsilon, SINGLE_CLUSTER_EPSILON))
+    chosen = with_epsilon(clusters, selected(clusters, params.method), params.epsilon)
+    labels, strength = _label(clusters.face_cluster, clusters.face_lambda, clusters.parent, clusters.death, chosen)
+    return numbered(labels, strength, len(clusters.parent))
+
+
+def partitions(
+    hierarchy: Hierarchy, min_cluster_size: int, method: Method, epsilons: Sequence[float]
+) -> Iterator[tuple[NDArray[np.int32], int]]:
+    """The partition that `extract` finds at each of some epsilons, without what only one of them is looked at for.
+
+    Yields
+    ------
+    labels : NDArray[np.int32]
+        Shape (n_faces,), `NOISE` for none, the clusters numbered in no order. The same array again where the
+        partition is the same as at the epsilon before.
+    most : int
+        Above every label.
+    """
+    tree = hierarchy.single_linkage if hierarchy.n_faces > 1 else None
+    # Not kept: whoever asks for many epsilons at once has them all, and the sliders shall stay quick.
+    clusters = condense(tree, min_cluster_size) if tree is not None and method != "cut" else None
+    if clusters is None or len(clusters.parent) == 1:
+        for epsilon in epsilons:
+            found = extract(hierarchy, ExtractionParams(min_cluster_size, epsilon, method))
+            yield found.labels, found.n_clusters
+        return
+    before = selected(clusters, method)
+    last: NDArray[np.bool_] | None = None
+    labels = np.empty(0, np.int32)
+    for epsilon in epsilons:
+        chosen = with_epsilon(clusters, before, epsilon)
+        if last is None or not np.array_equal(chosen, last):
+            labels, last = _owners(clusters.face_cluster, clusters.parent, chosen), chosen
+        yield labels, len(clusters.parent)
 
 
 def selected(tree: CondensedTree, method: Method) -> NDArray[np.bool_]:
@@ -196,6 +235,15 @@ def _label(face_cluster, face_lambda, parent, death, chosen):  # type: ignore[no
     return labels, strength
 
 
+@njit(nogil=True, cache=True)
+def _owners(face_cluster, parent, chosen):  # type: ignore[no-untyped-def]
+    """Each face's nearest taken cluster, NOISE where none."""
+    owner = np.full(len(parent), NOISE, np.int32)
+    for c in range(1, len(parent)):
+        owner[c] = c if chosen[c] else owner[parent[c]]
+    return owner[face_cluster]
+
+
 def _single_cluster(tree: CondensedTree, epsilon: float) -> Clustering:
     is_member = tree.face_lambda >= 1.0 / epsilon
     strength = np.where(is_member, np.minimum(tree.face_lambda / tree.death[0], 1.0), 0.0)
@@ -244,8 +292,8 @@ def numbered(labels: NDArray[np.int32], strength: NDArray[np.float32], most: int
 
 @njit(nogil=True, cache=True)
 def _new_numbers(labels, most):  # type: ignore[no-untyped-def]
-    size = np.zeros(most, np.int64)
-    seen = np.empty(most, np.int64)
+    size = np.zeros(most, np.int32)
+    seen = np.empty(most, np.int32)
     n_seen = 0
     for label in labels:
         if label != NOISE:
@@ -253,11 +301,21 @@ def _new_numbers(labels, most):  # type: ignore[no-untyped-def]
                 seen[n_seen] = label
                 n_seen += 1
             size[label] += 1
-    # `seen` is in order of smallest rows, and the sort is stable.
-    order = np.argsort(-size[seen[:n_seen]], kind="mergesort")
+    # Counted, not compared: with a million faces, sorting would take longer than everything else here. `seen` is in
+    # order of smallest rows, and counting keeps that order among equal sizes.
+    largest = 0
+    for x in range(n_seen):
+        largest = max(largest, size[seen[x]])
+    place = np.zeros(largest + 2, np.int32)
+    for x in range(n_seen):
+        place[largest - size[seen[x]] + 1] += 1
+    for x in range(largest + 1):
+        place[x + 1] += place[x]
     number = np.full(most, NOISE, np.int32)
     for x in range(n_seen):
-        number[seen[order[x]]] = x
+        at = largest - size[seen[x]]
+        number[seen[x]] = place[at]
+        place[at] += 1
     out = np.empty(len(labels), np.int32)
     for face in range(len(labels)):
         out[face] = number[labels[face]] if labels[face] != NOISE else NOISE

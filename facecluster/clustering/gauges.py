@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from facecluster.clustering.extract import NOISE
-from facecluster.clustering.refine import RowFacts
+from facecluster.clustering.rowfacts import RowFacts
 from facecluster.errors import InputError
 
 Labels = NDArray[np.int32]

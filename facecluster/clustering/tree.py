@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import njit
@@ -13,6 +15,9 @@ from facecluster.clustering.mst import SpanningTree
 
 # Lambda is 1 / distance; a floor keeps it finite where identical rows merge at distance 0.
 SMALLEST_DISTANCE = 1e-9
+# Condensed trees kept for each hierarchy, so that a move of epsilon need not condense again. One of a million faces
+# takes about 20 MB.
+_KEPT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +104,25 @@ def condense(tree: SingleLinkage, min_cluster_size: int) -> CondensedTree:
     Source: Campello, Moulavi and Sander (2013); McInnes and Healy (2017), condensed tree.
     """
     return CondensedTree(*_condense(tree.left, tree.right, tree.height, tree.size, min_cluster_size))
+
+
+_condensed: WeakKeyDictionary[SingleLinkage, dict[int, CondensedTree]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def condensed(tree: SingleLinkage, min_cluster_size: int) -> CondensedTree:
+    """What `condense` makes; the last few of a tree are kept as long as the tree is."""
+    with _lock:
+        kept = _condensed.setdefault(tree, {})
+        found = kept.pop(min_cluster_size, None)
+    if found is None:
+        found = condense(tree, min_cluster_size)
+    with _lock:
+        # The newest stands last.
+        kept[min_cluster_size] = found
+        while len(kept) > _KEPT:
+            del kept[next(iter(kept))]
+    return found
 
 
 @njit(nogil=True, cache=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facecluster.clustering import gauges
 from facecluster.model import BLURRED
-from facecluster.plan import Plan
+from facecluster.plan import Plan, refine_words
 from facecluster.ui.plan_words import joined, listed
 from facecluster.ui.widgets import faces, plural
 from facecluster.view import View
@@ -106,9 +106,11 @@ def aside(measured: Mapping[str, float], is_first: bool = False) -> list[tuple[s
     ]
     said = [text for text in said if text]
     against = f"The clusters contradict {joined(said)} of yours; yours hold" if said else ""
+    mended = refine_words(measured)
     words = [
         (against, True),
         ("" if is_first else f"{measured['churn']:.1%} of the faces change hands", False),
+        (f"Over HDBSCAN's clusters: {mended}" if mended else "", False),
         (f"{faces(int(measured['blurred']))} too blurred to sort", False),
     ]
     return [(text, is_wrong) for text, is_wrong in words if text]

@@ -16,6 +16,7 @@ from facecluster.hierarchies import Params
 from facecluster.model import PersonId, Question
 from facecluster.plan import Plan
 from facecluster.service import LIVE_MIN_SAMPLES, Service
+from facecluster.suggest import Setting
 from facecluster.ui import gauge_words, plan_words, session, widgets
 from facecluster.ui.strictness import Meeting, first_meeting
 from facecluster.view import View
@@ -44,12 +45,21 @@ def wanted() -> tuple[Params, int]:
 
 def want(params: Params) -> None:
     """Follow the sliders."""
+    if params.setting != session.recall("adopted"):
+        session.forget("adopted")
     session.remember("tune", (_library(), params, wanted()[1]))
 
 
 def discard() -> None:
     """Back to the live run's parameters, as a button's callback."""
     session.remember("tune", (_library(), start_params(session.service()), wanted()[1] + 1))
+
+
+def adopt(setting: Setting) -> None:
+    """Put the sliders where a suggestion says, as a button's callback."""
+    params, turn = wanted()
+    session.remember("tune", (_library(), replace(params, **asdict(setting)), turn + 1))
+    session.remember("adopted", setting)
 
 
 def min_samples_choices(params: Params, n_faces: int) -> list[int]:

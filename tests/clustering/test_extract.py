@@ -7,18 +7,16 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from face_sets import hierarchy_of_set, partition, people, random_set, strangers
+from face_sets import hierarchy_of_set, partition, people, strangers
 from hdbscan._hdbscan_tree import labelling_at_cut
 from hdbscan.hdbscan_ import _tree_to_labels
 
 from facecluster.clustering import (
     NOISE,
     ExtractionParams,
-    RowFacts,
     build_hierarchy,
     epsilon_changes,
     extract,
-    refine,
 )
 from facecluster.errors import InputError
 
@@ -164,12 +162,3 @@ def hierarchy_of_chain(vectors):
     mst = SpanningTree(rows[:-1], rows[1:], np.sort(apart), np.sort(apart))
     knn = KnnGraph(np.empty((n, 0), np.int32), np.empty((n, 0)))
     return Hierarchy(mst, knn, np.zeros(n), 1, Certificate(n - 1, 0, 0, 0, 0))
-
-
-def test_refine_leaves_the_labels_as_they_are():
-    vectors, min_samples, _ = random_set(2)
-    h = build_hierarchy(vectors, min_samples)
-    c = extract(h)
-    r = refine(h, c, vectors, facts=RowFacts())
-    assert np.array_equal(r.labels, c.labels)
-    assert len(r.changed) == len(r.reasons) == 0

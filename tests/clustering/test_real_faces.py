@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from test_extract import partition, reference
 
-from facecluster.clustering import ExtractionParams, build_hierarchy, epsilon_changes, extract, find_neighbours
+from facecluster.clustering import (
+    ExtractionParams,
+    RowFacts,
+    build_hierarchy,
+    churn,
+    epsilon_changes,
+    extract,
+    find_neighbours,
+    refine,
+)
 
 FILE = os.environ.get("FACECLUSTER_REAL_FACES", "")
 
@@ -19,6 +28,18 @@ pytestmark = pytest.mark.skipif(not FILE, reason="FACECLUSTER_REAL_FACES names n
 def vectors():
     with np.load(FILE, allow_pickle=False) as file:
         return file["vectors"]
+
+
+@pytest.fixture(scope="module")
+def person():
+    with np.load(FILE, allow_pickle=False) as file:
+        return file["labels"]
+
+
+@pytest.fixture(scope="module")
+def facts():
+    with np.load(FILE, allow_pickle=False) as file:
+        return RowFacts(photo=file["photo"] if "photo" in file else np.empty(0, np.int32))
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +75,48 @@ def test_nearly_all_pairs_are_proved_without_looking_twice(vectors, neighbours):
     certificate = build_hierarchy(vectors, 3, neighbours).certificate
     assert certificate.pairs_examined < 0.15 * certificate.pairs
     assert certificate.edges_by_lists > 0.99 * len(vectors) - 10
+
+
+def b_cubed_f(labels, person, least):
+    """Noise, and what is below the minimum size on either side, counts as one-face people."""
+    sides = []
+    for side in (labels, person):
+        _, at, count = np.unique(side, return_inverse=True, return_counts=True)
+        alone = (side < 0) | (count[at] < least)
+        sides.append(np.where(alone, len(count) + np.arange(len(side)), at))
+    sizes = [np.bincount(side)[side] for side in sides]
+    _, at, count = np.unique(np.stack(sides), axis=1, return_inverse=True, return_counts=True)
+    precision, recall = ((count[at.ravel()] / size).mean() for size in sizes)
+    return 2 * precision * recall / (precision + recall)
+
+
+@pytest.mark.parametrize(("least", "at_least"), [(2, 0.995), (3, 0.9965)])
+def test_refine_finds_people_far_better_than_hdbscan_alone(vectors, person, facts, neighbours, least, at_least):
+    h = build_hierarchy(vectors, 3, neighbours)
+    old = b_cubed_f(extract(h).labels, person, least)
+    new = b_cubed_f(refine(h, extract(h, ExtractionParams(least)), vectors, facts).labels, person, least)
+    assert new >= old + 0.03
+    assert new >= at_least
+
+
+def test_nine_of_ten_faces_stay_with_the_largest_part_of_their_cluster(vectors, facts, neighbours):
+    h = build_hierarchy(vectors, 3, neighbours)
+    clusters = extract(h)
+    r = refine(h, clusters, vectors, facts)
+    kept = 0
+    for c in range(clusters.n_clusters):
+        inside = r.labels[clusters.labels == c]
+        kept += np.bincount(inside[inside >= 0], minlength=1).max()
+    share = kept / np.count_nonzero(clusters.labels >= 0)
+    assert share >= 0.9
+    assert r.kept_together == pytest.approx(share)
+
+
+def test_every_slider_still_changes_the_people(vectors, facts, neighbours):
+    def labels(min_samples=3, **params):
+        h = build_hierarchy(vectors, min_samples, neighbours)
+        return refine(h, extract(h, ExtractionParams(**params)), vectors, facts).labels
+
+    default = labels()
+    for other in (labels(2), labels(min_cluster_size=2), labels(epsilon=1.14), labels(method="leaf")):
+        assert churn(default, other) > 0.001

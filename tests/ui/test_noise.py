@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,13 @@ def flat(app, demo_library: Service):
     page.selectbox(key="noise-order").set_value("best").run()
     assert not page.exception
     return page
+
+
+@pytest.fixture
+def alone(demo_library: Service) -> Service:
+    """The demo as HDBSCAN alone has it: the second layer leaves nobody in the noise who is much like a person."""
+    demo_library.publish(demo_library.plan(replace(demo_library.defaults, refine=False)))
+    return demo_library
 
 
 def test_an_empty_library_says_what_to_do(app, empty_library: Service, texts):
@@ -64,7 +72,7 @@ def test_a_section_is_given_to_the_person_it_is_nearest_to(app, demo_library: Se
     assert {demo_library.view().owner(face) for face in together} == {None}
 
 
-def test_the_likely_ones_of_a_section_can_be_given_alone(app, demo_library: Service):
+def test_the_likely_ones_of_a_section_can_be_given_alone(app, demo_library: Service, alone: Service):
     view = demo_library.view()
     page = app("noise")
     likely = [button for button in page.button if button.key.startswith("likely-")]
@@ -131,7 +139,7 @@ def test_the_too_blurred_have_a_tab_of_their_own(app, demo_library: Service):
     assert demo_library.view().owner(face) == blurred[0].person
 
 
-def test_only_the_alike_are_shown_where_that_is_asked_for(app, demo_library: Service, texts):
+def test_only_the_alike_are_shown_where_that_is_asked_for(app, demo_library: Service, alone: Service, texts):
     alike = [one for one in demo_library.view().noise if one.cosine >= 0.4]
     page = app("noise")
     page.selectbox(key="noise-least").set_value(0.4).run()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import time
 from dataclasses import replace
@@ -9,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facecluster.demo import demo_faces
+from facecluster.demo import demo_faces, synthetic_faces
+from facecluster.ui import stability
 
 
 def value(test, title):
@@ -28,8 +31,12 @@ def button(test, start):
 
 @pytest.fixture
 def ready(demo_library):
-    """A demo whose hierarchies are all built, so that the page need not start a worker."""
+    """A demo whose hierarchies are all built, so that the page need not start a worker; of HDBSCAN alone.
+
+    The second layer evens out most of what a slider does to the demo's people, and the sliders are what is tested.
+    """
     demo_library.prepare(demo_library.defaults.blur_threshold)
+    demo_library.publish(demo_library.plan(replace(demo_library.defaults, refine=False)))
     return demo_library
 
 
@@ -53,6 +60,18 @@ def test_right_after_publishing_nothing_would_change(ready, app, texts):
     assert button(page, "Discard").disabled
 
 
+def test_one_switch_shows_hdbscan_alone_and_what_is_mended_is_said(ready, app, texts):
+    page = app("tune")
+    switch = next(t for t in page.toggle if t.label == "Mend what HDBSCAN finds")
+    assert not switch.value
+    assert "Over HDBSCAN's clusters" not in texts(page)
+    alone = value(page, "People")
+    switch.set_value(True).run()
+    assert not page.exception
+    assert "Over HDBSCAN's clusters: " in texts(page)
+    assert value(page, "People") != alone
+
+
 def test_a_slider_moves_the_gauges_and_writes_nothing(ready, app):
     page = app("tune")
     before, revision = value(page, "People"), ready.view().snapshot.revision
@@ -65,7 +84,7 @@ def test_a_slider_moves_the_gauges_and_writes_nothing(ready, app):
 
 
 def test_publish_writes_exactly_the_plan_on_the_screen(ready, app, texts):
-    plan = ready.plan(replace(ready.defaults, min_samples=2))
+    plan = ready.plan(replace(ready.defaults, min_samples=2, refine=False))
     page = app("tune")
     slider(page, "Neighbours").set_value(2).run()
     button(page, "Publish").click().run()
@@ -155,11 +174,12 @@ def test_what_publishing_leaves_open_is_asked_and_the_answer_is_written(ready, a
 def test_the_first_time_shows_who_was_found(empty_library, app, texts):
     empty_library._faces.add(demo_faces())
     empty_library.prepare(empty_library.defaults.blur_threshold)
+    n = int(empty_library.plan(empty_library.defaults).gauges["people"])
     page = app("tune")
-    assert "56 people found" in texts(page)
+    assert f"{n} people found" in texts(page)
     assert "Nobody yet" in texts(page)
-    button(page, "Publish 56 people").click().run()
-    assert len(empty_library.view().people()) == 56
+    button(page, f"Publish {n} people").click().run()
+    assert len(empty_library.view().people()) == n
     assert "Nothing would change." in texts(page)
 
 
@@ -199,3 +219,126 @@ def test_another_blur_threshold_says_what_it_leaves_out_and_rebuilds(ready, app,
     assert "Comparing" in texts(page)
     button(page, "Keep the blur threshold at 50").click().run()
     assert slider(page, "Neighbours")
+
+
+# --- where little changes ------------------------------------------------------------------------------------------
+
+
+def picture(page):
+    """The map of settings: its traces, and what is said for whoever cannot see it."""
+    chart = page.get("plotly_chart")[0].proto
+    return json.loads(chart.spec), chart.alt_text if hasattr(chart, "alt_text") else chart.alt
+
+
+def suggested(page):
+    return next((b for b in page.button if b.key == "tune-suggested"), None)
+
+
+def marked(spec, symbol):
+    """Where a marker stands on the map, None where it stands nowhere."""
+    trace = next(t for t in spec["data"] if t.get("marker", {}).get("symbol") == symbol)
+    x, y = plain(trace["x"]), plain(trace["y"])
+    return (x[0], y[0]) if x else None
+
+
+def plain(values):
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]).tolist()
+    return list(values)
+
+
+def test_the_map_of_settings_shows_where_one_is_and_what_is_suggested(ready, app, texts):
+    page = app("tune")
+    spec, alt = picture(page)
+    grid = ready.stability(ready.defaults)
+    heat = next(t for t in spec["data"] if t["type"] == "heatmap")
+    shape = heat["z"].get("shape") if isinstance(heat["z"], dict) else None
+    n_fields, n_sizes, n_epsilons = grid.shape
+    assert shape is None or shape == f"{n_sizes}, {n_fields * (n_epsilons + 1) - 1}"
+    assert marked(spec, "circle") == marked(spec, "diamond-open") is not None
+    assert "Where little changes" in texts(page)
+    assert "You are in the safe zone" in texts(page)
+    assert "You are in the safe zone" in alt
+    assert re.search(r"distance 1\.\d+ to 1\.\d+, cosine 0\.\d\d to 0\.\d\d", texts(page))
+    button = suggested(page)
+    assert button.label == "Use suggested: at least 3 faces, 3 neighbours, distance 0.35 (cosine 0.94)"
+    assert button.disabled, "the sliders are there already"
+    assert "You are at the suggested setting." in texts(page)
+
+
+def test_the_current_point_moves_with_the_sliders_and_an_unsafe_one_is_said_to_be(ready, app, texts):
+    page = app("tune")
+    home = marked(picture(page)[0], "circle")
+    slider(page, "A person needs").set_value(6).run()
+    up = marked(picture(page)[0], "circle")
+    assert up[0] == home[0]
+    assert up[1] > home[1]
+    slider(page, "How strict").set_value(slider(page, "How strict").max).run()
+    assert not page.exception
+    assert marked(picture(page)[0], "circle")[0] > home[0]
+    assert marked(picture(page)[0], "diamond-open") == home
+    assert "Not safe: here people fall together and stand in one photo twice." in texts(page)
+    assert not suggested(page).disabled
+
+
+def test_use_suggested_sets_exactly_what_it_says_and_writes_nothing(ready, app, texts):
+    page = app("tune")
+    revision = ready.view().snapshot.revision
+    slider(page, "A person needs").set_value(12).run()
+    slider(page, "Neighbours").set_value(1).run()
+    slider(page, "How strict").set_value(slider(page, "How strict").max).run()
+    suggested(page).click().run()
+    assert not page.exception
+    assert slider(page, "A person needs").value == 3
+    assert slider(page, "Neighbours").value == 3
+    assert "distance 0.35 · cosine 0.94" in texts(page)
+    assert "Set: at least 3 faces, 3 neighbours, distance 0.35 (cosine 0.94)" in texts(page)
+    assert "Nothing would change." in texts(page)
+    assert ready.view().snapshot.revision == revision
+    slider(page, "A person needs").set_value(4).run()
+    assert "Set: " not in texts(page), "it is said while it is so"
+
+
+def test_for_a_plain_cut_something_else_is_suggested_and_set(empty_library, app, texts, make_batch):
+    faces = synthetic_faces(1_000, seed=3)
+    photos = [f"p{number}" for number in faces.photo]
+    empty_library._faces.add(make_batch([f"f{i:04}" for i in range(1_000)], faces.vectors, photo=photos))
+    empty_library.prepare(empty_library.defaults.blur_threshold)
+    page = app("tune")
+    page.radio[0].set_value("cut").run()
+    label = suggested(page).label
+    found = float(re.search(r"distance (\d[.\d]*)", label)[1])
+    assert 0.9 < found < 1.2
+    suggested(page).click().run()
+    assert not page.exception
+    assert f"distance {found:.3g} ·" in texts(page)
+    assert page.radio[0].value == "cut"
+    assert "You are in the safe zone" in texts(page)
+
+
+def test_a_hierarchy_that_is_not_on_the_map_is_said_to_be_missing(demo_library, app, texts):
+    demo_library.prepare(demo_library.defaults.blur_threshold, (7,))
+    demo_library.publish(demo_library.plan(replace(demo_library.defaults, min_samples=7)))
+    demo_library.prepare(demo_library.defaults.blur_threshold)
+    page = app("tune")
+    assert slider(page, "Neighbours").value == 7
+    assert "7 neighbours are not on this map." in texts(page)
+    assert marked(picture(page)[0], "circle") is None
+    suggested(page).click().run()
+    assert slider(page, "Neighbours").value == 3
+
+
+def test_a_map_of_many_faces_is_made_by_a_worker_while_the_page_goes_on(ready, app, texts, monkeypatch):
+    monkeypatch.setattr(stability, "MOST_AT_ONCE", 100)
+    page = app("tune")
+    page.radio[0].set_value("leaf").run()  # not saved yet
+    assert not page.exception
+    assert "Every setting of the sliders is tried once" in texts(page)
+    assert value(page, "People")
+    wait = time.monotonic() + 60
+    while not ready.has_stability(replace(ready.defaults, method="leaf")):
+        assert time.monotonic() < wait
+        time.sleep(0.2)
+    page = app("tune")
+    page.radio[0].set_value("leaf").run()
+    assert page.get("plotly_chart")

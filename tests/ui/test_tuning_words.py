@@ -284,6 +284,8 @@ def test_contradictions_are_said_only_when_there_are_some():
         ("3.1% of the faces change hands", False),
         ("65 faces too blurred to sort", False),
     ]
+    mended = gauge_words.aside({**calm, "attached": 1037, "taken_out": 5})
+    assert ("Over HDBSCAN's clusters: 1,037 attached, 5 taken out", False) in mended
     wrong = gauge_words.aside({**calm, "contradicted_pins": 2, "contradicted_not_persons": 1})[0]
     assert wrong == ("The clusters contradict 2 confirmations and 1 rejection of yours; yours hold", True)
 
