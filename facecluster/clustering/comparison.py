@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facecluster.clustering.blocks import Blocks, compare_window, merge_window, room_for, whole_lanes
 from facecluster.clustering.known import Kept
-from facecluster.clustering.lanes import LANES
 from facecluster.clustering.layout import Layout
-from facecluster.clustering.lists import NO_PRODUCT, keep_best, recall, settle
+from facecluster.clustering.lists import NO_PRODUCT, NOTHING, recall, settle, what_is_known
 from facecluster.clustering.measure import product_margin
-from facecluster.clustering.tiles import Found, TileRunner, Work, circle_rounds
+from facecluster.clustering.tiles import Elsewhere, Found, TileRunner, Work, circle_rounds
+from facecluster.clustering.windows import window_rounds
 
 # Candidates beyond the list: pairs whose products nearly agree are told apart by measuring, and a longer list lets
 # the bounds of the others be lower.
 _SPARE = 8
-
-# Candidates that a row has room for, before the worst are taken out again.
-_ROOM = 8 / 3
-_LEAST_ROOM = 64
 
 # Rows of a piece of work: blocks of a piece share their rows while these are in the processor's cache.
 _MOST_ROWS = 2304
@@ -66,8 +62,7 @@ class Comparison:
         self._kept = kept
         # Where the rows start that are compared with all; the tile of the first of them is compared whole.
         self._start = kept.n_kept // tile_width * tile_width if kept else 0
-        room = max(_LEAST_ROOM, int(self._to_keep * _ROOM))
-        self.candidates = runner.array("candidates", (m, room), np.uint64, 0)
+        self.candidates = runner.array("candidates", (m, room_for(self._to_keep)), np.uint64, 0)
         self.filled = runner.array("filled", (m,), np.int32, 0)
         self.least = runner.array("least", (len(self._rows),), np.float32, float(NO_PRODUCT))
         if floor is not None:
@@ -75,7 +70,21 @@ class Comparison:
         self.bounds = runner.array("bounds", (m, -(-m // tile_width)), np.uint8, 0)
         self.near = runner.array("near", (m, k), np.int32, -1)
         self.apart = runner.array("apart", (m, k), np.float64, np.inf)
-        self._own = threading.local()
+        self._blocks = Blocks(
+            self._rows,
+            self.candidates,
+            self.filled,
+            self.least,
+            self.bounds,
+            self._to_keep,
+            tile_width,
+            runner.product,
+        )
+
+    @property
+    def n_known(self) -> int:
+        """Rows whose lists are known, and that only new rows are compared with."""
+        return self._kept.n_kept if self._kept else 0
 
     def stages(self) -> Iterator[Work]:
         """What is to be done, one after the other: products first, then the measuring of the lists."""
@@ -83,7 +92,7 @@ class Comparison:
             yield Work("recall", self._recall, [[(0,)]])
         block = -(-self._runner.block_rows // self.tile_width) * self.tile_width
         rounds = self._rounds_of_fresh(block) if self._kept else self._rounds_of_all()
-        yield Work("compare", partial(self._compare, block), rounds)
+        yield Work("compare", partial(self._blocks.compare, block), rounds, self._elsewhere(block))
         yield Work("measure", self._settle, [[(start,) for start in range(0, self._m, _ROWS_TO_SETTLE)]])
 
     def _recall(self, item: tuple[int, ...]) -> Found:  # noqa: ARG002
@@ -107,7 +116,7 @@ class Comparison:
         """All rows with those from `_start` on: a Latin square of leading and fresh spans, then the fresh ones."""
         n_fresh = self._m - self._start
         fresh = _split(self._start, self._m, max(self._runner.workers, -(-n_fresh // block)), self.tile_width)
-        leading = _split(0, self._start, -(-self._start // block), self.tile_width)
+        leading = _split(0, self._start, -(-self._start // _MOST_ROWS), self.tile_width)
         order = max(len(leading), len(fresh))
         rounds = []
         for shift in range(order):
@@ -115,52 +124,35 @@ class Comparison:
             rounds.append([(*leading[x], *fresh[y]) for x, y in pairs if y < len(fresh)])
         return rounds + _circle(fresh)
 
-    def _compare(self, block: int, item: tuple[int, ...]) -> Found:
-        row0, row1, col0, col1 = item
-        for rows in _split(row0, row1, -(-(row1 - row0) // block), self.tile_width):
-            for cols in _split(col0, col1, -(-(col1 - col0) // block), self.tile_width):
-                if rows <= cols:
-                    self._take(*rows, *cols)
-        return ()
-
-    def _take(self, row0: int, row1: int, col0: int, col1: int) -> None:
-        n_rows, n_cols = row1 - row0, col1 - col0
-        width = -(-n_cols // LANES) * LANES
-        if not hasattr(self._own, "room") or len(self._own.room) < n_rows * width:
-            self._own.room = np.empty(n_rows * width, np.float32)
-        products = self._own.room[: n_rows * width].reshape(n_rows, width)
-        self._runner.product(self._rows[row0:row1], self._rows[col0 : col0 + width], products)
-        products[:, n_cols:] = NO_PRODUCT
-        if row0 == col0:
-            np.fill_diagonal(products, NO_PRODUCT)
-        keep_best(
-            products,
-            n_cols,
-            row0,
-            col0,
-            self._to_keep,
-            self.tile_width,
-            self.candidates,
-            self.filled,
-            self.least,
-            self.bounds,
+    def _elsewhere(self, block: int) -> Elsewhere:
+        return Elsewhere(
+            part=partial(compare_window, block=block, to_keep=self._to_keep, tile_width=self.tile_width),
+            inputs=lambda: {"rows": self._rows},
+            current=lambda: {"least": self.least},
+            n_positions=self._m,
+            rounds=lambda shards: window_rounds(self._m, self._start, shards, self.tile_width),
+            merge=self._merge,
         )
+
+    def _merge(self, item: tuple[int, ...], found: Found) -> Found:
+        lists = (self.candidates, self.filled, self.least, self.bounds)
+        return merge_window(item, found, *lists, self._to_keep, self.tile_width)
 
     def _settle(self, item: tuple[int, ...]) -> Found:
         (low,) = item
         high = min(low + _ROWS_TO_SETTLE, self._m)
-        # A list that was final, and that nothing has joined, still is.
-        is_final = np.zeros(high - low, np.bool_)
+        known = np.full(high - low, NOTHING, np.uint8)
         if self._kept:
-            n_kept, k = self._kept.near.shape
-            is_final[: max(n_kept - low, 0)] = self.filled[low : min(high, max(n_kept, low))] == k
+            rows = slice(low, min(high, max(self._kept.n_kept, low)))
+            apart = self._kept.apart[rows]
+            known[: len(apart)] = what_is_known(apart, self._margin, self.filled[rows], self.least[rows])
         settle(
             self._rows,
             self.key,
             self._margin,
             self.tile_width,
             low,
-            is_final,
+            known,
             self.candidates,
             self.filled,
             self.bounds,
@@ -184,9 +176,9 @@ def _circle(spans: list[tuple[int, int]]) -> list[list[Piece]]:
 
 
 def _padded(rows: NDArray[np.float32], first: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Rows `first`, and rows of zeros up to a multiple of LANES, so that every product has whole lanes."""
+    """Rows `first`, and rows of zeros after them."""
     m, dimension = len(first), rows.shape[1]
-    out = np.empty((-(-m // LANES) * LANES, dimension), np.float32)
+    out = np.empty((whole_lanes(m), dimension), np.float32)
     np.take(rows, first, axis=0, out=out[:m], mode="clip")
     out[m:] = 0.0
     return out

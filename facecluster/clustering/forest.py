@@ -18,7 +18,7 @@ def canonical_order(
     Equal mutual reachabilities are normal: inside a dense region an edge costs the larger core distance,
     whatever the pair.
     """
-    order = np.argsort(weight, kind="stable")
+    order = np.argsort(weight)
     by_weight = weight[order]
     tied = np.zeros(len(order), np.bool_)
     np.equal(by_weight[1:], by_weight[:-1], out=tied[1:])

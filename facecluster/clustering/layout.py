@@ -13,7 +13,7 @@ from facecluster.clustering.tiles import Found, TileRunner, Work
 # Below this, one block holds everything and there is nothing to gain from an order.
 _FEWEST_ROWS_TO_ORDER = 2048
 _PIVOTS_PER_ROOT = 4
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 1024
 
 # Two products of the same rows by other calls may differ by their rounding.
 _FLOOR_SLACK = np.float32(2.0**-12)

@@ -31,6 +31,9 @@ _STEPS_PER_ONE = np.float32(250.0)
 _OFFSET = np.float32(6.0)
 _ANYTHING = np.uint8(255)
 
+# What `settle` may take for granted of a row's list.
+NOTHING, CANDIDATES, FINAL = range(3)
+
 _SIGN = np.uint32(0x80000000)
 _ALL = np.uint32(0xFFFFFFFF)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -72,12 +75,30 @@ def recall(near, apart, margin, candidates, filled, least):  # type: ignore[no-u
     """Makes candidates of known lists; whatever may be nearer than the last of a list has a product above `least`."""
     n, k = near.shape
     for row in range(n):
-        product = NO_PRODUCT
         for x in range(k):
             product = np.float32(1.0 - apart[row, x] * apart[row, x] / 2.0)
             candidates[row, x] = word_of(product, near[row, x])
         filled[row] = k
-        least[row] = product - np.float32(2.0 * margin)
+        least[row] = threshold_of_known(apart[row, k - 1], margin)
+
+
+@njit(nogil=True, cache=True)
+def threshold_of_known(last, margin):  # type: ignore[no-untyped-def]
+    """A product that everything nearer than `last` is above."""
+    return np.float32(1.0 - last * last / 2.0) - np.float32(2.0 * margin)
+
+
+@njit(nogil=True, cache=True)
+def what_is_known(apart, margin, filled, least):  # type: ignore[no-untyped-def]
+    """Of rows with known lists: FINAL, CANDIDATES or NOTHING, as `settle` takes it; shape (rows,)."""
+    out = np.empty(len(apart), np.uint8)
+    k = apart.shape[1]
+    for row in range(len(apart)):
+        if least[row] > threshold_of_known(apart[row, k - 1], margin):
+            out[row] = NOTHING  # so many came that some were left to the bounds
+        else:
+            out[row] = FINAL if filled[row] == k else CANDIDATES
+    return out
 
 
 @njit(nogil=True, cache=True)
@@ -256,6 +277,51 @@ def _keep_until_full(  # type: ignore[no-untyped-def]  # noqa: C901, PLR0915
 
 
 @njit(nogil=True, cache=True)
+def pack(kept, tile_width, n_rows, row0, col0, candidates, filled, least, bounds):  # type: ignore[no-untyped-def]
+    """How many candidates each row has, `kept` and half of that at most, and all their words one after the other.
+
+    The positions in the words are those of two ranges: `n_rows` from `row0` on, the others from `col0` on.
+    """
+    for row in range(len(filled)):
+        if filled[row] > kept + kept // 2:
+            _thin_out(candidates, filled, least, row, kept, tile_width, bounds)
+    words = np.empty(filled.sum(), np.uint64)
+    at = 0
+    for row in range(len(filled)):
+        for x in range(filled[row]):
+            here = position_in(candidates[row, x])
+            there = here + row0 if here < n_rows else here - n_rows + col0
+            words[at] = (candidates[row, x] & ~_LOW) | np.uint64(there)
+            at += 1
+    return filled.astype(np.uint16), words
+
+
+@njit(nogil=True, cache=True)
+def take_in(upto, words, row0, kept, tile_width, candidates, filled, least, bounds):  # type: ignore[no-untyped-def]
+    """Takes words found elsewhere, upto[x]..upto[x + 1] of row row0 + x, into the candidates of all rows."""
+    for x in range(len(upto) - 1):
+        at = upto[x]
+        while at < upto[x + 1]:
+            at = _take_until_full(at, upto[x + 1], words, row0 + x, tile_width, candidates, filled, least, bounds)
+            if at < upto[x + 1]:
+                _thin_out(candidates, filled, least, row0 + x, kept, tile_width, bounds)
+
+
+@njit(nogil=True, cache=True)
+def _take_until_full(at, stop, words, row, tile_width, candidates, filled, least, bounds):  # type: ignore[no-untyped-def]
+    while at < stop:
+        if product_in(words[at]) <= least[row]:
+            _leave(bounds, row, tile_width, words[at])
+        elif filled[row] == candidates.shape[1]:
+            return at
+        else:
+            candidates[row, filled[row]] = words[at]
+            filled[row] += 1
+        at += 1
+    return at
+
+
+@njit(nogil=True, cache=True)
 def floors(products, count, slack):  # type: ignore[no-untyped-def]
     """For each row: a value that at least `count` of its products are above by `slack`; shape (rows,), float32.
 
@@ -313,20 +379,22 @@ def _may_enter(product, margin, last):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def settle(vectors, key, margin, tile_width, low, is_final, candidates, filled, bounds, near, apart):  # type: ignore[no-untyped-def]
-    """Turns the candidates of the rows from `low` on into measured, exact lists, but for those that are final.
+def settle(vectors, key, margin, tile_width, low, known, candidates, filled, bounds, near, apart):  # type: ignore[no-untyped-def]
+    """Turns the candidates of the rows from `low` on into measured, exact lists.
 
     A list is final when no pair left out can be as near as its last entry. Where a tile's bound leaves that
-    open (bursts: a product cannot tell d = 0.001 from 0.002), all its rows are measured.
+    open (bursts: a product cannot tell d = 0.001 from 0.002), all its rows are measured. `known` says for each row
+    whether its list is FINAL already, or was, so that only the CANDIDATES that came on top can enter it.
     """
-    for row in range(low, low + len(is_final)):
-        if is_final[row - low]:
+    for row in range(low, low + len(known)):
+        if known[row - low] == FINAL:
             continue
         words = _distinct(candidates[row], filled[row])
         near[row] = -1
         apart[row] = np.inf
         n_near = _measure_candidates(words, vectors, key, margin, row, near, apart)
-        _measure_tiles(bounds, tile_width, vectors, key, margin, row, n_near, near, apart)
+        if known[row - low] == NOTHING:
+            _measure_tiles(bounds, tile_width, vectors, key, margin, row, n_near, near, apart)
         for word in words:
             if not _is_among(near[row], near.shape[1], position_in(word)):
                 _leave(bounds, row, tile_width, word)

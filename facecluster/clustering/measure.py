@@ -70,12 +70,24 @@ def unit_rows(vectors: ArrayLike) -> NDArray[np.float32]:
     rows: NDArray[np.float32] = np.ascontiguousarray(given, dtype=np.float32)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         block = rows[start : start + _ROWS_AT_ONCE]
-        lengths = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
+        lengths = np.sqrt(_squared_lengths(block))
         # Written so that NaN fails too.
         wrong = np.flatnonzero(~(np.abs(lengths - 1.0) <= LENGTH_TOLERANCE))
         if len(wrong):
             _refuse(start + int(wrong[0]), float(lengths[wrong[0]]))
     return rows
+
+
+# The order of the sum does not matter here: lengths are only checked. NaN and infinity must come through.
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _squared_lengths(rows):  # type: ignore[no-untyped-def]
+    out = np.empty(len(rows), np.float64)
+    for row in range(len(rows)):
+        total = 0.0
+        for x in range(rows.shape[1]):
+            total += np.float64(rows[row, x]) * np.float64(rows[row, x])
+        out[row] = total
+    return out
 
 
 def _refuse(row: int, length: float) -> None:

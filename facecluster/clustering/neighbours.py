@@ -175,6 +175,8 @@ def neighbours_of(
     search = _search(rows, k, runner, known, known_rows)
     for stage in search.stages():
         start, stop, message = _SHARES[stage.name]
+        if search.n_known:
+            message += f", the lists of {search.n_known:,} of {len(rows):,} are known"
         with closing(runner.carry_out(stage)) as pieces:
             for share, _ in pieces:
                 report(progress, start + (stop - start) * share, message)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -14,7 +16,8 @@ from facecluster.clustering.arrays import report
 from facecluster.clustering.forest import largest_between, leaf_order, maxima_table
 from facecluster.clustering.lists import bound_of
 from facecluster.clustering.measure import distance, product_margin
-from facecluster.clustering.tiles import Found, Progress, TileRunner, Work
+from facecluster.clustering.tiles import Elsewhere, Found, Product, Progress, TileRunner, Work
+from facecluster.clustering.windows import Window, window_rounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +87,17 @@ class SecondPass:
     def run(self, progress: Progress | None) -> Iterator[tuple[Edges, int]]:
         """Yields, tile by tile, the pairs found and how many pairs were examined."""
         tiles = [(tile,) for tile in range(self._bounds.shape[1])]
+        prove = Work("prove", self._search, [tiles], self._elsewhere())
         with closing(self._runner.carry_out(Work("flag", self._flag, [tiles]))) as flagged:
             for _ in flagged:
                 pass
-        with closing(self._runner.carry_out(Work("prove", self._search, [tiles]))) as results:
-            for share, (found, n_measured) in results:
+        with closing(self._runner.carry_out(prove)) as results:
+            for share, found in results:
                 report(progress, 0.3 + 0.6 * share, "Proving the tree")
-                a, b = found[:, :2].T.astype(np.int64)
-                yield Edges(a, b, *found[:, 2:].T), int(n_measured[0])
+                if found:
+                    pairs, n_measured = found
+                    a, b = pairs[:, :2].T.astype(np.int64)
+                    yield Edges(a, b, *pairs[:, 2:].T), int(n_measured[0])
 
     def _flag(self, item: tuple[int, ...]) -> Found:
         (tile,) = item
@@ -115,6 +121,7 @@ class SecondPass:
     def _search(self, item: tuple[int, ...]) -> Found:
         found, n_measured = _search_tile(
             item[0],
+            item[0],
             self._width,
             self._open,
             self._bounds,
@@ -127,6 +134,65 @@ class SecondPass:
             self._first,
         )
         return found, np.array([n_measured], np.int64)
+
+    def _elsewhere(self) -> Elsewhere:
+        m = len(self._first)
+        return Elsewhere(
+            part=partial(search_window, width=self._width),
+            inputs=lambda: {
+                "rows": self._rows[self._first],
+                "core": self._core,
+                "bounds": self._bounds,
+                "place": self._place,
+                "is_fresh": self._is_fresh,
+                "is_open": self._open,
+                "table": self._table,
+                "least_weight": self._least_weight,
+            },
+            current=dict,
+            n_positions=m,
+            rounds=lambda shards: [
+                [item for item in items if self._has_open(Window(*item))]
+                for items in window_rounds(m, 0, shards, self._width)
+            ],
+            merge=lambda _, found: found,
+        )
+
+    def _has_open(self, window: Window) -> bool:
+        """Whether rows of the window are open to its columns, and columns to its rows."""
+        tiles = window.tiles(self._width)
+        return bool(
+            self._open[tiles.col0 : tiles.col1, window.row0 : window.row1].any()
+            and self._open[tiles.row0 : tiles.row1, window.col0 : window.col1].any()
+        )
+
+
+def search_window(inputs: Mapping[str, Any], item: tuple[int, ...], product: Product, *, width: int) -> Found:  # noqa: ARG001
+    """The pairs of a window that nothing excludes, measured; see `_search_tile`."""
+    window = Window(*item)
+    tiles = window.tiles(width)
+    arrays = (
+        _columns(tiles.take(inputs["is_open"]), window),
+        _columns(window.take(inputs["bounds"]), tiles),
+        inputs["least_weight"][:],
+        *(window.take(inputs[name]) for name in ("core", "place")),
+        inputs["table"][:],
+        *(window.take(inputs[name]) for name in ("is_fresh", "rows")),
+        np.arange(len(window), dtype=np.int32),
+    )
+    found = []
+    n_measured = 0
+    for tile in range(tiles.n_rows):
+        others_from = tile if window.is_diagonal else tiles.n_rows
+        pairs, n_pairs = _search_tile(tile, others_from, width, *arrays)
+        pairs[:, :2] = window.positions(pairs[:, :2])
+        found.append(pairs)
+        n_measured += n_pairs
+    return np.concatenate(found), np.array([n_measured], np.int64)
+
+
+def _columns(of_positions: NDArray[Any], window: Window) -> NDArray[Any]:
+    return np.ascontiguousarray(window.take(of_positions.T).T)
 
 
 def _least_weights(margin: float) -> NDArray[np.float64]:
@@ -158,9 +224,9 @@ def _flag_rows(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _search_tile(  # type: ignore[no-untyped-def]
-    tile, width, is_open, bounds, least_weight, core, place, table, is_fresh, vectors, first
+    tile, others_from, width, is_open, bounds, least_weight, core, place, table, is_fresh, vectors, first
 ):
-    """Measures the pairs of a tile with later rows that nothing excludes.
+    """Measures the pairs of a tile with later rows, in tiles from `others_from` on, that nothing excludes.
 
     Returns those that cost no more than their path, as (position, position, weight, distance), and how many were
     measured.
@@ -172,7 +238,7 @@ def _search_tile(  # type: ignore[no-untyped-def]
     low = tile * width
     high = min(low + width, m)
     open_rows = np.empty(width, np.int64)
-    for other in range(tile, len(is_open)):
+    for other in range(others_from, len(is_open)):
         n_rows = _marked(is_open[other], low, high, open_rows)
         for j in range(other * width, min((other + 1) * width, m) if n_rows else 0):
             if not is_open[tile, j]:

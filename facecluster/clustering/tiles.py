@@ -19,6 +19,9 @@ Result = TypeVar("Result")
 # What a piece of work found, as plain arrays; none where all of it was written in place.
 Found = tuple[NDArray[Any], ...]
 
+# Writes a @ b.T to the third argument, by IEEE float32 products and sums and nothing coarser.
+Product = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], None]
+
 # Told how far the work is, as a share in [0, 1] and a word on what is being done. It is called from the
 # caller's own thread and may raise to cancel: the exception comes out unchanged.
 Progress = Callable[[float, str], None]
@@ -43,19 +46,27 @@ class Elsewhere:
     Attributes
     ----------
     part : callable
-        A function of a module, called as part(inputs, item); returns what it found as plain arrays.
-    inputs : dict of arrays
-        What every part reads. It travels as files, never with the tasks.
-    items : sequence of tuples of int
-        Ranges, larger than the items of one machine; the parts of different items may run at the same time.
+        Called there as part(inputs, item, product); returns what it found as plain arrays. A function of a module, or
+        a `functools.partial` of one with numbers. Of the inputs it takes slices along the first axis.
+    inputs : callable
+        Gives, by name, what every part reads. It travels as files, never with the parts.
+    current : callable
+        Gives, by name, what becomes sharper with every merge. A part may read any version of it.
+    n_positions : int
+        Rows (and columns) of the matrix of pairs.
+    rounds : callable
+        Called with a number of shards; gives the items, ranges of positions. The parts of a round may run at the same
+        time, and the next round starts when all are merged.
     merge : callable
-        Called here as merge(item, found); returns what `Work.do` would have.
+        Called here as merge(item, found), once or more; returns what `Work.do` would have.
     """
 
-    part: Callable[[Mapping[str, NDArray[np.generic]], tuple[int, ...]], tuple[NDArray[np.generic], ...]]
-    inputs: Mapping[str, NDArray[np.generic]]
-    items: Sequence[tuple[int, ...]]
-    merge: Callable[[tuple[int, ...], tuple[NDArray[np.generic], ...]], Found]
+    part: Callable[[Mapping[str, Any], tuple[int, ...], Product], Found]
+    inputs: Callable[[], Mapping[str, NDArray[np.generic]]]
+    current: Callable[[], Mapping[str, NDArray[np.generic]]]
+    n_positions: int
+    rounds: Callable[[int], Sequence[Sequence[tuple[int, ...]]]]
+    merge: Callable[[tuple[int, ...], Found], Found]
 
 
 @dataclass(frozen=True)
@@ -112,16 +123,22 @@ class TileRunner(Protocol):
         ...
 
     def product(self, a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """Writes a @ b.T to `out`, by IEEE float32 products and sums and nothing coarser."""
+        """See `Product`."""
         ...
 
     def carry_out(self, work: Work) -> Generator[tuple[float, Found]]:
-        """Does the work; yields the share that is done, in (0, 1], and what each piece found, in a fixed order.
+        """Does the work; yields the share that is done, in [0, 1], and what each piece found.
 
-        In the caller's thread. If the caller closes the generator, pieces that have not begun are dropped and the
-        running ones are waited for.
+        In the caller's thread, and now and then with nothing found while pieces take long, so that the caller can
+        stop. If the caller closes the generator, pieces that have not begun are dropped, and the running ones write
+        to none of the caller's arrays any more.
         """
         ...
+
+
+def blas_product(a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Writes a @ b.T to `out` by numpy's BLAS."""
+    np.dot(a, b.T, out=out)
 
 
 @dataclass(frozen=True)
@@ -141,11 +158,11 @@ class ThreadRunner:
 
     def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike, fill: float) -> NDArray[Any]:  # noqa: ARG002
         """An array in memory; see `TileRunner.array`."""
-        return np.full(shape, fill, dtype)
+        return np.full(shape, fill, dtype) if fill else np.zeros(shape, dtype)
 
     def product(self, a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """One product by numpy's BLAS; see `TileRunner.product`."""
-        np.dot(a, b.T, out=out)
+        """One product by numpy's BLAS."""
+        blas_product(a, b, out)
 
     def carry_out(self, work: Work) -> Generator[tuple[float, Found]]:
         """Does the work on threads; see `TileRunner.carry_out`."""
