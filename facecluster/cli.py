@@ -35,15 +35,15 @@ class _Context:
     def __init__(self, library: str | None, user: str | None) -> None:
         self._library, self._user = library, user
 
-    def settings(self) -> Settings:
+    def settings(self, **flags: str | None) -> Settings:
         from facecluster.config import load_settings
 
-        return load_settings(library=self._library, user=self._user)
+        return load_settings(library=self._library, user=self._user, **flags)
 
-    def service(self) -> Service:
+    def service(self, **flags: str | None) -> Service:
         from facecluster.wiring import open_service
 
-        return open_service(self.settings())
+        return open_service(self.settings(**flags))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,15 +95,26 @@ def import_(context: _Context, files: tuple[Path, ...], as_json: bool) -> None:
     "--refine/--no-refine",
     "refined",
     default=True,
-    help="The second layer over HDBSCAN's clusters (none in this version: both give the same).",
+    help="With the second layer that mends HDBSCAN's clusters, or HDBSCAN alone.",
 )
 @click.option("--engine", type=click.Choice(["fast", "hdbscan"]), default="fast", help="hdbscan: that package alone.")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Compute on the workers of this Dask scheduler.")
+@click.option("--shared-folder", metavar="DIR", help="Folder or URL that all those workers see.")
 @click.option("--publish", is_flag=True, help="Publish exactly the plan that is printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.pass_obj
-def recluster(context: _Context, /, refined: bool, publish: bool, as_json: bool, **flags: Any) -> None:
+def recluster(
+    context: _Context,
+    /,
+    refined: bool,
+    publish: bool,
+    as_json: bool,
+    scheduler: str | None,
+    shared_folder: str | None,
+    **flags: Any,
+) -> None:
     """Print what would change, and write nothing unless told to --publish."""
-    service = context.service()
+    service = context.service(scheduler=scheduler, shared_folder=shared_folder)
     settings = context.settings()
     params = _params(settings, refined=refined, **flags)
     with _progress(as_json) as tell:
@@ -155,6 +166,8 @@ def _plan_as_json(plan: Plan, published: bool) -> dict[str, Any]:
 
 
 def _print_plan(plan: Plan, published: bool) -> None:
+    from facecluster.plan import refine_words
+
     gauges, counts = plan.gauges, plan.counts()
     click.echo(
         f"{gauges['people']:,} people, {gauges['noise']:,} of {gauges['faces']:,} faces in nobody "
@@ -162,6 +175,9 @@ def _print_plan(plan: Plan, published: bool) -> None:
         f"{gauges['impossible_pairs']:,} impossible pairs, {gauges['names_at_risk']:,} names at risk."
     )
     click.echo(", ".join(f"{n:,} {kind}" for kind, n in counts.items()) + f", {len(plan.questions):,} questions.")
+    if words := refine_words(gauges):
+        kept = f"{gauges['kept_together']:.1%} of the faces in HDBSCAN's clusters stay together"
+        click.echo(f"Over HDBSCAN's clusters: {words} ({kept}).")
     changed = [line for line in plan.lines if len(line.gained) or len(line.lost)]
     for line in changed[:20]:
         click.echo(f"  {line.kind:9} {line.name or line.person}: {line.before:,} → {line.after:,}")
@@ -328,6 +344,7 @@ def warm_up() -> None:
         service.open_demo()
         service.prepare(service.defaults.blur_threshold)
         service.epsilon_changes(service.defaults)
+        service.map()
 
 
 @contextmanager

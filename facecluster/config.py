@@ -102,6 +102,23 @@ class Settings(BaseSettings):
         alias="FACECLUSTER_IMAGE_HOSTS",
         description="Hosts from which the browser may load photos, separated by commas.",
     )
+    scheduler: str = Field(
+        default="",
+        alias="FACECLUSTER_SCHEDULER",
+        description="Address of a Dask scheduler (tcp://host:8786) that computes hierarchies; empty: threads of this "
+        "machine.",
+    )
+    shared_folder: str = Field(
+        default="",
+        alias="FACECLUSTER_SHARED_FOLDER",
+        description="Folder, or fsspec URL, that this machine and the workers of the scheduler see under one name.",
+    )
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu",
+        alias="FACECLUSTER_DEVICE",
+        description="What makes the products of a hierarchy: cpu, or cuda (an NVIDIA GPU, by CuPy), on the workers "
+        "where there is a scheduler.",
+    )
     supabase_url: str = Field(
         default="", alias="SUPABASE_URL", description="Supabase project; not used by this version yet."
     )

@@ -4,6 +4,7 @@ FaceClusterError
 ├── ConfigError            a setting is missing or makes no sense
 ├── InputError             what was handed over cannot be used (a file, a vector, a name, a number)
 ├── CancelledError         somebody pressed Cancel; what was there before is untouched
+├── WorkersError           machines that were to do part of the work did not
 └── StoreError             the place where things are kept
     ├── StoreUnavailableError   it does not answer, or another process holds it
     ├── StoreDeniedError        it answers, and refuses us
@@ -29,6 +30,10 @@ class InputError(FaceClusterError):
 
 class CancelledError(FaceClusterError):
     """Long work was stopped on request; nothing was changed."""
+
+
+class WorkersError(FaceClusterError):
+    """Machines that were to do part of the work did not; nothing was changed."""
 
 
 class StoreError(FaceClusterError):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
+from facecluster.clustering import THREADS, TileRunner
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
+from facecluster.cuda import CudaRunner
+from facecluster.distributed import DaskRunner
 from facecluster.errors import ConfigError, InputError
 from facecluster.jobs import Jobs
 from facecluster.model import FaceId, UserId
@@ -31,7 +35,14 @@ def open_service(settings: Settings, user: str | None = None) -> Service:
     folder = user_folder(settings.library, who)
     database = Database(folder, who)
     faces, people = LocalFaceStore(database), LocalPeopleStore(database)
-    return Service(who, settings, faces, people, ComputeCache(folder / "cache"))
+    return Service(who, settings, faces, people, ComputeCache(folder / "cache", runner_for(settings)))
+
+
+def runner_for(settings: Settings) -> TileRunner:
+    """What runs the tiles of a hierarchy; nothing is connected to before there is one to compute."""
+    if settings.scheduler:
+        return DaskRunner(settings.scheduler, settings.shared_folder, device=settings.device)
+    return CudaRunner() if settings.device == "cuda" else THREADS
 
 
 def open_jobs(settings: Settings, user: str | None = None) -> Jobs:
@@ -43,7 +54,8 @@ def open_jobs(settings: Settings, user: str | None = None) -> Jobs:
 def demo_settings(settings: Settings) -> Settings:
     """The same settings, for the demo library: a folder beside the user's own."""
     beside = settings.library.with_name(settings.library.name + "-demo")
-    return settings.model_copy(update={"library": beside, "user": "demo"})
+    here = {"scheduler": "", "device": "cpu"}  # a second of work, and the demo must open whatever the settings are
+    return settings.model_copy(update={"library": beside, "user": "demo", **here})
 
 
 def other_users(settings: Settings) -> dict[UserId, int]:
@@ -101,5 +113,7 @@ def perform(service: Service, use_case: str, args: Mapping[str, Any], progress: 
         )
     elif use_case == "map":
         service.map(progress)
+    elif use_case == "stability":
+        service.stability(replace(service.defaults, **args), progress)
     else:
         raise InputError(f"There is no work called {use_case!r}. Nothing was done.")

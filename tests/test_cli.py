@@ -192,6 +192,18 @@ def test_recluster_prints_the_plan_and_writes_nothing(service):
     assert len(service.runs()) == 1
 
 
+def test_recluster_says_what_the_second_layer_moved_and_shows_hdbscan_alone(service):
+    gauges = json.loads(call("recluster", "--min-cluster-size", "2", "--json"))["gauges"]
+    kinds = ("attached", "taken_out", "split_off", "moved", "in_new_people")
+    words = ", ".join(f"{gauges[kind]} {kind.replace('_', ' ')}" for kind in kinds if gauges[kind])
+    assert words
+    assert f"Over HDBSCAN's clusters: {words} (" in call("recluster", "--min-cluster-size", "2")
+    alone = json.loads(call("recluster", "--min-cluster-size", "2", "--no-refine", "--json"))["gauges"]
+    assert not any(alone[kind] for kind in kinds)
+    assert alone["people"] != gauges["people"]
+    assert "Over HDBSCAN" not in call("recluster", "--min-cluster-size", "2", "--no-refine")
+
+
 def test_publish_publishes_exactly_the_plan_that_is_printed(service):
     call("rename", service.view().people()[0].id, "Anna")
     printed = json.loads(call("recluster", "--epsilon", "1.0", "--json"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import threading
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from facecluster.clustering.blocks import Blocks, compare_window, merge_window, room_for, whole_lanes
 from facecluster.clustering.known import Kept
+from facecluster.clustering.lanes import LANES
 from facecluster.clustering.layout import Layout
 from facecluster.clustering.lists import NO_PRODUCT, NOTHING, recall, settle, what_is_known
 from facecluster.clustering.measure import product_margin
@@ -21,8 +24,9 @@ from facecluster.clustering.windows import window_rounds
 # the bounds of the others be lower.
 _SPARE = 8
 
-# Rows of a piece of work: blocks of a piece share their rows while these are in the processor's cache.
-_MOST_ROWS = 2304
+# Blocks of a piece of work share their rows while these are in the processor's cache.
+_BLOCKS_IN_A_SPAN = 3
+_SPANS_PER_WORKER = 5
 _ROWS_TO_SETTLE = 512
 
 # First and last position of the rows and of the columns, which are the same or come later.
@@ -70,6 +74,7 @@ class Comparison:
         self.bounds = runner.array("bounds", (m, -(-m // tile_width)), np.uint8, 0)
         self.near = runner.array("near", (m, k), np.int32, -1)
         self.apart = runner.array("apart", (m, k), np.float64, np.inf)
+        self._busy: dict[int, threading.Lock] = {}
         self._blocks = Blocks(
             self._rows,
             self.candidates,
@@ -90,9 +95,11 @@ class Comparison:
         """What is to be done, one after the other: products first, then the measuring of the lists."""
         if self._kept:
             yield Work("recall", self._recall, [[(0,)]])
-        block = -(-self._runner.block_rows // self.tile_width) * self.tile_width
-        rounds = self._rounds_of_fresh(block) if self._kept else self._rounds_of_all()
-        yield Work("compare", partial(self._blocks.compare, block), rounds, self._elsewhere(block))
+        block = _side_of_block(self._runner.block_rows, self.tile_width)
+        rounds = self._rounds_of_fresh(block) if self._kept else self._rounds_of_all(block)
+        starts = {start for pieces in rounds for piece in pieces for start in piece[::2]}
+        self._busy = {start: threading.Lock() for start in starts}
+        yield Work("compare", partial(self._compare, block), rounds, self._elsewhere(block))
         yield Work("measure", self._settle, [[(start,) for start in range(0, self._m, _ROWS_TO_SETTLE)]])
 
     def _recall(self, item: tuple[int, ...]) -> Found:  # noqa: ARG002
@@ -106,23 +113,34 @@ class Comparison:
         recall(kept.near, kept.apart, self._margin, self.candidates, self.filled, self.least)
         return ()
 
-    def _rounds_of_all(self) -> list[list[Piece]]:
-        """As many spans as give every worker the same number of pieces in each round."""
-        in_a_round = 2 * self._runner.workers
-        spans = -(-self._m // (_MOST_ROWS * in_a_round)) * in_a_round
-        return _circle(_split(0, self._m, spans, self.tile_width))
+    def _rounds_of_all(self, block: int) -> list[list[Piece]]:
+        """Each span with itself, which fills the lists with near faces, so that little of the rest gets in; the rest.
+
+        Spans are whole blocks, and no fewer than keep every worker busy to the end.
+        """
+        fewest = _SPANS_PER_WORKER * self._runner.workers
+        side = block * max(min(_BLOCKS_IN_A_SPAN, self._m // (fewest * block)), 1)
+        diagonal, *others = _circle([(at, min(at + side, self._m)) for at in range(0, self._m, side)])
+        return [diagonal, list(itertools.chain.from_iterable(others))]
 
     def _rounds_of_fresh(self, block: int) -> list[list[Piece]]:
         """All rows with those from `_start` on: a Latin square of leading and fresh spans, then the fresh ones."""
         n_fresh = self._m - self._start
         fresh = _split(self._start, self._m, max(self._runner.workers, -(-n_fresh // block)), self.tile_width)
-        leading = _split(0, self._start, -(-self._start // _MOST_ROWS), self.tile_width)
+        leading = _split(0, self._start, -(-self._start // (_BLOCKS_IN_A_SPAN * block)), self.tile_width)
         order = max(len(leading), len(fresh))
         rounds = []
         for shift in range(order):
             pairs = [(x, (x + shift) % order) for x in range(len(leading))]
             rounds.append([(*leading[x], *fresh[y]) for x, y in pairs if y < len(fresh)])
         return rounds + _circle(fresh)
+
+    def _compare(self, block: int, item: tuple[int, ...]) -> Found:
+        # Pieces of a round rarely meet, as they are in the order of a circle; where they do, one waits.
+        with contextlib.ExitStack() as held:
+            for start in sorted({item[0], item[2]}):
+                held.enter_context(self._busy[start])
+            return self._blocks.compare(block, item)
 
     def _elsewhere(self, block: int) -> Elsewhere:
         return Elsewhere(
@@ -173,6 +191,16 @@ def _split(low: int, high: int, n: int, width: int) -> list[tuple[int, int]]:
 def _circle(spans: list[tuple[int, int]]) -> list[list[Piece]]:
     """Every pair of the spans, and each with itself."""
     return [[(*spans[i], *spans[j]) for i, j in pairs] for pairs in circle_rounds(len(spans))]
+
+
+def _side_of_block(rows: int, tile_width: int) -> int:
+    """Whole tiles with about that many rows, or a half, a quarter, ... of a tile that has more."""
+    if tile_width <= rows:
+        return -(-rows // tile_width) * tile_width
+    side = tile_width
+    while side > rows and side % (2 * LANES) == 0:
+        side //= 2
+    return side
 
 
 def _padded(rows: NDArray[np.float32], first: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -196,7 +196,8 @@ def keep_best(products, n_cols, row0, col0, kept, tile_width, candidates, filled
         Contiguous, a multiple of LANES columns, NO_PRODUCT from column `n_cols` on and, in a block on the
         diagonal, for each row with itself. What becomes a candidate is overwritten.
     row0, col0 : int
-        Position of the first row and column, multiples of `tile_width`; equal on the diagonal.
+        Position of the first row and column, multiples of `tile_width` or in a tile that the block does not
+        leave; equal on the diagonal.
     kept : int
         Candidates that a row is left with when its room is full.
     candidates, filled, least, bounds

@@ -85,9 +85,7 @@ def window_rounds(n_positions: int, fresh_from: int, shards: int, width: int) ->
     leading = _spans(0, fresh_from, side)
     fresh = _spans(fresh_from, n_positions, side)
     own: list[tuple[int, ...]] = [(*span, *span) for span in fresh]
-    later: list[tuple[int, ...]] = [
-        (*rows, *cols) for y, cols in enumerate(fresh) for rows in (*leading, *fresh[:y])
-    ]
+    later: list[tuple[int, ...]] = [(*rows, *cols) for y, cols in enumerate(fresh) for rows in (*leading, *fresh[:y])]
     return [own, later]
 
 

@@ -62,6 +62,16 @@ def test_windows_alone_come_to_the_same_hierarchy(seed):
     assert runner.stages == ["compare", "prove"]
 
 
+@pytest.mark.parametrize("seed", range(0, 64, 3))
+@pytest.mark.parametrize("width", [128, 256, 1024])
+def test_tiles_wider_than_blocks_come_to_the_same_hierarchy(seed, width, monkeypatch):
+    vectors, min_samples, k = random_set(seed)
+    expected = build_hierarchy(vectors, min_samples, find_neighbours(vectors, k))
+    monkeypatch.setattr(neighbours_module, "TILE_WIDTH", width)
+    for runner in (ThreadRunner(2, 64), InWindows(3, seed)):
+        assert_same(build_hierarchy(vectors, min_samples, find_neighbours(vectors, k, runner), runner), expected)
+
+
 @pytest.mark.parametrize("seed", range(24))
 def test_windows_of_new_faces_alone_come_to_the_same_hierarchy(seed):
     rng = np.random.default_rng(seed)
