@@ -11,41 +11,47 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.report import ROOT, Row, machine, write
 
-# The options with which each part fills the table; accuracy and the map of real faces need FACECLUSTER_REAL_FACES.
-PARTS: dict[str, list[str]] = {
-    "engine": [],
-    "extraction": [],
-    "projection": [],
-    "resume": [],
-    "cluster": [],
-    "accuracy": [],
-}
+PARTS = ("engine", "extraction", "projection", "resume", "cluster", "accuracy")
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help="parts to measure")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts to measure")
+    parser.add_argument("--table", action="store_true", help="measure nothing: the saved results as a Markdown table")
     args = parser.parse_args()
+    if args.table:
+        print("\n".join(table()))
+        return
     print(machine(), flush=True)
     for part in args.only:
         start = time.monotonic()
         print(f"\n== {part}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "rows.json"
-            command = [sys.executable, "-m", f"benchmarks.{part}", *PARTS[part], "--json", str(target)]
-            subprocess.run(command, check=True, cwd=ROOT)
-            rows = [Row(**row) for row in _rows(target)]
-        write(ROOT / "benchmarks" / "results" / f"{part}.json", rows)
+            subprocess.run([sys.executable, "-m", f"benchmarks.{part}", "--json", str(target)], check=True, cwd=ROOT)
+            found = json.loads(target.read_text("utf-8"))
+        write(RESULTS / f"{part}.json", [Row(**row) for row in (found["rows"] if isinstance(found, dict) else found)])
         print(f"   {time.monotonic() - start:.0f} s", flush=True)
 
 
-def _rows(path: Path) -> list[dict]:
-    found = json.loads(path.read_text("utf-8"))
-    return found["rows"] if isinstance(found, dict) else found
+def table() -> Iterator[str]:
+    """The saved results, a line for each row."""
+    yield "| what | figure | peer in the same run | ratio | goal | |"
+    yield "|---|---|---|---|---|---|"
+    for part in PARTS:
+        path = RESULTS / f"{part}.json"
+        for row in json.loads(path.read_text("utf-8"))["rows"] if path.exists() else ():
+            peer = "" if row["peer_figure"] is None else f"{row['peer_figure']:,.4g} {row['peer']}"
+            ratio = "" if row["ratio"] is None else f"{row['ratio']:.3g}"
+            met = {True: "met", False: "**not met**", None: ""}[row["met"]]
+            figure = f"{row['figure']:,.4g} {row['unit']}".strip()
+            yield f"| {row['row'].strip()} | {figure} | {peer} | {ratio} | {row['goal'] or ''} | {met} |"
 
 
 if __name__ == "__main__":

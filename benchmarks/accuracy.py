@@ -82,7 +82,24 @@ def main() -> None:
         print(f"  {'met    ' if goal['is_met'] else 'NOT MET'}  {goal['text']}")
     print(f"{sum(g['is_met'] for g in goals)} of {len(goals)} met, {time.perf_counter() - started:.0f} s")
     if options.json:
-        options.json.write_text(json.dumps({"sets": report, "goals": goals}, indent=1))
+        rows = [row for style in report for row in rows_of(style)]
+        options.json.write_text(json.dumps({"rows": rows, "goals": goals, "sets": report}, indent=1) + "\n", "utf-8")
+
+
+def rows_of(style: dict) -> Iterator[dict]:
+    """Our B-cubed F beside that of every other method, as rows of the table of all benchmarks."""
+    for scores in style["scores"]:
+        ours, *others = ({"method": m["method"], "f": m["b_cubed"]["f"]} for m in scores["methods"])
+        name = f"B-cubed F, {style['set']}, minimum size {scores['minimum_size']}"
+        for other in others:
+            yield {
+                "row": name,
+                "figure": ours["f"],
+                "unit": "",
+                "peer": other["method"],
+                "peer_figure": other["f"],
+                "ratio": ours["f"] / other["f"],
+            }
 
 
 def styles() -> Iterator[tuple[str, Iterator[Faces]]]:
