@@ -282,6 +282,10 @@ def rename(person: PersonId, key: str, seen: str) -> None:
         remember("same_name", SameName(person, name, seen, tuple(other.id for other in others)))
         return
     name_now(person, name, seen)
+    if service().view().person(person).name != seen:
+        # The field of the name before is gone now; an Undo that is quicker than Streamlit forgets must not find in it
+        # what was typed.
+        st.session_state[key] = seen
 
 
 def name_now(person: PersonId, name: str, seen: str) -> None:
