@@ -119,29 +119,67 @@ class Settings(BaseSettings):
         description="What makes the products of a hierarchy: cpu, or cuda (an NVIDIA GPU, by CuPy), on the workers "
         "where there is a scheduler.",
     )
-    supabase_url: str = Field(
-        default="", alias="SUPABASE_URL", description="Supabase project; not used by this version yet."
-    )
-    supabase_service_key: SecretStr = Field(
-        default=SecretStr(""),
-        alias="SUPABASE_SERVICE_KEY",
-        description="Supabase service key; not used by this version yet.",
-    )
     pinecone_api_key: SecretStr = Field(
         default=SecretStr(""),
         alias="PINECONE_API_KEY",
-        description="Pinecone key; not used by this version yet.",
+        description="Pinecone key; with one, faces are read from Pinecone instead of files.",
     )
     pinecone_index: str = Field(
         default="faces-arcface",
         alias="IDX_FACES_ARCFACE",
-        description="Pinecone index of the face vectors; not used by this version yet.",
+        min_length=1,
+        description="Name of the Pinecone index of the faces.",
+    )
+    pinecone_host: str = Field(
+        default="",
+        alias="PINECONE_HOST",
+        description="Address of that index (https://…pinecone.io), for keys that may not look it up by name.",
+    )
+    pinecone_namespace: str = Field(
+        default="",
+        alias="PINECONE_NAMESPACE",
+        description="Namespace of the user's faces; {user} in it stands for the user. Empty: the default namespace.",
+    )
+    pinecone_user_field: str = Field(
+        default="",
+        alias="PINECONE_USER_FIELD",
+        description="Metadata field that names the user, where several users share a namespace.",
+    )
+    pinecone_grpc: bool = Field(
+        default=False,
+        alias="PINECONE_GRPC",
+        description="Read from Pinecone by gRPC instead of REST.",
+    )
+    supabase_url: str = Field(
+        default="",
+        alias="SUPABASE_URL",
+        description="Address of the Supabase project (https://….supabase.co); with one, people are kept there.",
+    )
+    supabase_service_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="SUPABASE_SERVICE_KEY",
+        description="Secret (service) key of the project, for one trusted installation.",
+    )
+    supabase_publishable_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="SUPABASE_PUBLISHABLE_KEY",
+        description="Publishable (anon) key of the project, where each user brings a token of their own.",
     )
 
     @property
     def is_hosted(self) -> bool:
         """Somebody set up a hosted store, so the demo library must not stand in for it."""
-        return bool(self.supabase_url or self.pinecone_api_key.get_secret_value())
+        return self.has_pinecone or self.has_supabase
+
+    @property
+    def has_pinecone(self) -> bool:
+        """Faces are read from Pinecone."""
+        return bool(self.pinecone_api_key.get_secret_value())
+
+    @property
+    def has_supabase(self) -> bool:
+        """People are kept in Supabase."""
+        return bool(self.supabase_url)
 
     @field_validator("library", mode="before")
     @classmethod

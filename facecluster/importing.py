@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from facecluster.errors import InputError
 from facecluster.images import checked_crop, crop_from_text
-from facecluster.model import FaceBatch
+from facecluster.model import FaceBatch, FaceSet
+from facecluster.ports import Progress
 
 MAX_ID_LENGTH = 512  # what the strictest store takes
 DEFAULT_DIMENSION = 512
@@ -96,6 +97,27 @@ class _Columns:
     blur_score: Sequence[Any] | None = None
     box: Sequence[Any] | None = None
     crop: Sequence[Any] | None = None
+
+
+def import_files(
+    paths: Sequence[Path],
+    known: Callable[[], FaceSet],
+    add: Callable[[FaceBatch], tuple[int, int, int]],
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Hand the faces of some files to a store's `add`, one file after the other; `known` are those it has."""
+    totals = ImportReport()
+    for i, path in enumerate(paths):
+        if progress:
+            progress(i / len(paths), f"Reading {path.name}")
+        before = known()
+        checked = read_faces(path, before.vectors.shape[1] if len(before) else None)
+        if progress:
+            progress((i + 0.5) / len(paths), f"Writing {len(checked.batch.ids):,} faces")
+        totals = totals.plus(add(checked.batch), checked)
+    if progress:
+        progress(1.0, "Imported")
+    return totals
 
 
 def read_faces(path: Path, dimension: int | None = None) -> CheckedFaces:

@@ -70,6 +70,52 @@ class FaceBatch:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How much of a hosted index a set of faces holds.
+
+    Attributes
+    ----------
+    n_read : int
+        Faces that are here.
+    n_there : int | None
+        Faces that the index says it holds; None where it does not say.
+    is_complete : bool
+        Every face that the index lists is here, and it counts as many.
+    why : str
+        Why not, or what else to know (faces that were refused), in one sentence; "" for nothing.
+    """
+
+    n_read: int
+    n_there: int | None
+    is_complete: bool
+    why: str = ""
+
+    def in_words(self) -> str:
+        """One sentence for screens, reports and the record of a run."""
+        if self.is_complete:
+            text = f"All {self.n_read:,} faces of the index are here."
+        elif self.n_there is None:
+            text = f"{self.n_read:,} faces are here, of an unknown number."
+        else:
+            text = f"{self.n_read:,} of {self.n_there:,} faces of the index are here."
+        return f"{text} {self.why}".strip()
+
+    def for_the_record(self) -> dict[str, object]:
+        """What a run's parameters say of it."""
+        return {"source": {"read": self.n_read, "there": self.n_there, "complete": self.is_complete}}
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a look at a hosted index brought."""
+
+    added: int = 0
+    replaced: int = 0
+    removed: int = 0
+    coverage: Coverage | None = None  # None: the store is its own source, there was nothing to fetch
+
+
+@dataclass(frozen=True)
 class FaceSet:
     """All faces of one user, ordered by id, their vectors of length 1.
 
@@ -87,6 +133,8 @@ class FaceSet:
         Shape (n_faces, 4), pixels; NaN where unknown.
     fingerprint : str
         SHA-256 of ids and vectors, hexadecimal: what hierarchies are saved under.
+    coverage : Coverage | None
+        How much of a hosted index this is; None where the store is its own source.
     """
 
     ids: tuple[FaceId, ...]
@@ -98,6 +146,7 @@ class FaceSet:
     blur_score: NDArray[np.float32]
     boxes: NDArray[np.float32]
     fingerprint: str
+    coverage: Coverage | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -140,7 +189,9 @@ class Person:
 
 
 # What a curator can say. The first word of a decision's key; see `decisions` for the whole table.
-Kind = Literal["person", "name", "hidden", "cover", "merged_into", "pin", "not_person", "link", "mark", "live_run"]
+Kind = Literal[
+    "person", "name", "hidden", "cover", "merged_into", "pin", "not_person", "link", "mark", "live_run", "run_name"
+]
 Mark = Literal["ignored", "not_a_face"]
 Link = Literal["same", "different"]
 
@@ -178,7 +229,8 @@ class ChangeSet:
     """What is written, all or nothing.
 
     `decisions` hold old and new values, so the inverse is there without being stored twice.
-    `run` is staged together with them when a plan is published.
+    `run` is staged together with them when a plan is published. `erased` are ids of faces and people of whom nothing
+    may stay: facts, rows of runs, decisions in the log, titles with their names. It has no inverse.
     """
 
     base_revision: int
@@ -187,6 +239,7 @@ class ChangeSet:
     decisions: tuple[Decision, ...]
     run: Run | None = None
     undoes: int | None = None  # the revision that this change set takes back
+    erased: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,6 +252,7 @@ class ChangeRecord:
     title: str
     decisions: tuple[Decision, ...]
     undoes: int | None
+    n_erased: int = 0  # faces and people that it erased; such a change cannot be taken back
 
 
 @dataclass(frozen=True)
@@ -230,7 +284,8 @@ class Run:
     id : str
         Content-addressed: the same faces, parameters and owners give the same id.
     params : Mapping[str, object]
-        What it was made with: min_samples, min_cluster_size, epsilon, method, blur_threshold, refine, engine.
+        What it was made with: min_samples, min_cluster_size, epsilon, method, blur_threshold, refine, engine, and
+        "source" (read, there, complete) where the faces came from a hosted index.
     fingerprint : str
         Of the faces that were clustered.
     faces : tuple[FaceId, ...]

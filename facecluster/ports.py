@@ -14,10 +14,13 @@ from facecluster.model import (
     FaceBatch,
     FaceId,
     FaceSet,
+    Fetched,
     PeopleSnapshot,
     Run,
     RunRecord,
 )
+
+KEPT_RUNS = 5
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and a few words; raises `CancelledError` to stop the work."""
@@ -40,11 +43,21 @@ class FaceStore(Protocol):
     def read(self, progress: Progress | None = None) -> FaceSet:
         """All faces, ordered by id; never a part of them without saying so."""
 
+    def must_fetch(self) -> bool:
+        """Whether faces lie elsewhere and were never fetched: `read` would have to, and take its time."""
+
+    def fetch(self, everything: bool = False, progress: Progress | None = None) -> Fetched:
+        """Bring what is new at the source, or `everything` again, and drop what is gone there; all or nothing.
+
+        What was read before a failure is kept aside, so that the next attempt goes on there. A store that is its own
+        source has nothing to fetch.
+        """
+
     def add(self, batch: FaceBatch) -> tuple[int, int, int]:
         """Write faces, all or nothing: how many were added, replaced and already there unchanged."""
 
     def remove(self, faces: Sequence[FaceId]) -> int:
-        """Forget these faces: how many there were."""
+        """Forget these faces, at the source too: how many there were. Safe to repeat."""
 
     def crop(self, face: FaceId) -> bytes:
         """The cut-out picture, b"" where there is none."""
@@ -62,10 +75,13 @@ class PeopleStore(Protocol):
     def apply(self, change: ChangeSet) -> int:
         """Write all of it or nothing, and return the new revision.
 
+        Publishing a run lets go of old ones: the last `KEPT_RUNS`, the live one and every one with a name stay.
+
         Raises
         ------
         StaleWriteError
-            If `change.base_revision` is not the revision in force; nothing is written.
+            If `change.base_revision` is not the revision in force, a decision was made on another value than the one
+            that stands, or it would show a run that is no longer kept; nothing is written.
         """
 
     def history(self, limit: int, before: int | None = None) -> Sequence[ChangeRecord]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster import decisions, search
+from facecluster import decisions, importing
 from facecluster.clustering import NOISE, Clustering, epsilon_changes, reference
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
@@ -18,12 +18,23 @@ from facecluster.decisions import Draft
 from facecluster.demo import demo_faces
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
-from facecluster.importing import ImportReport, read_faces
-from facecluster.model import BLURRED, ChangeRecord, FaceId, Mark, PersonId, Question, RunRecord, UserId
+from facecluster.importing import ImportReport
+from facecluster.model import (
+    BLURRED,
+    ChangeRecord,
+    ChangeSet,
+    FaceId,
+    Fetched,
+    Mark,
+    PersonId,
+    Question,
+    RunRecord,
+    UserId,
+)
 from facecluster.plan import Plan, measured
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
 from facecluster.reconcile import reconcile
-from facecluster.row_state import UNSEEN, row_state
+from facecluster.row_state import row_state
 from facecluster.search import Hit
 from facecluster.suggest import StabilityMap
 from facecluster.view import View
@@ -87,18 +98,7 @@ class Service:
 
         A person's own faces are left out; those of the owner of a face come on top of the `k`.
         """
-        view = self.view()
-        wanted = k or self.settings.search_top_k
-        if face is not None:
-            row, owner = view.row(face), view.owner(face)
-            wanted += len(view.rows(owner)) if owner is not None else 0
-            return search.widened(
-                view.faces.vectors, view.state.owner, view.faces.vectors[row], wanted, np.array([row])
-            )
-        if person is None:
-            raise InputError("Nothing to search by. Choose a face or a person.")
-        centre = view.centre(person)
-        return search.widened(view.faces.vectors, view.state.owner, centre, wanted, view.rows(person))
+        return self.view().similar(face, person, k or self.settings.search_top_k)
 
     # --- faces -------------------------------------------------------------------------------------------------
 
@@ -110,18 +110,37 @@ class Service:
         InputError
             If a file cannot be read. Files before it are imported by then.
         """
-        totals = ImportReport()
-        for i, path in enumerate(paths):
-            if progress:
-                progress(i / len(paths), f"Reading {path.name}")
-            known = self.view().faces
-            checked = read_faces(path, known.vectors.shape[1] if len(known) else None)
-            if progress:
-                progress((i + 0.5) / len(paths), f"Writing {len(checked.batch.ids):,} faces")
-            totals = totals.plus(self._faces.add(checked.batch), checked)
-        if progress:
-            progress(1.0, "Imported")
-        return totals
+        return importing.import_files(paths, lambda: self.view().faces, self._faces.add, progress)
+
+    def must_fetch(self) -> bool:
+        """Whether the faces lie in a hosted index and were never read: `view` would have to, and take its time."""
+        return self._faces.must_fetch()
+
+    def fetch(self, everything: bool = False, progress: Progress | None = None) -> Fetched:
+        """Bring what is new in the hosted index, or `everything` again; nothing to do for an embedded library."""
+        return self._faces.fetch(everything, progress)
+
+    def erase(self, person: PersonId, n_faces: int) -> int:
+        """Erase a person: vectors and pictures, here and at the source, and all that was said of them. For good.
+
+        The faces go first, and what names them last, so that a failure on the way can be repeated.
+
+        Parameters
+        ----------
+        n_faces : int
+            Faces that the confirmation named.
+
+        Raises
+        ------
+        StaleWriteError
+            If the person has another number of faces by now.
+        """
+        faces, people = self.view().to_erase(person, n_faces)
+        self._faces.remove(faces)
+
+        title, gone = f"Erased a person and {_faces(faces)}", (*faces, *people)
+        self._retried(lambda: self._people.apply(ChangeSet(self._people.revision(), self.user, title, (), erased=gone)))
+        return self._people.revision()
 
     def open_demo(self, progress: Progress | None = None) -> None:
         """Fill an empty library with the drawn faces, cluster them and publish; a filled one is left alone."""
@@ -178,7 +197,9 @@ class Service:
         strength = np.zeros(len(view.faces), np.float32)
         label[rows], strength[rows] = (clusters if refined is None else refined).labels, clusters.strength
         label[view.state.is_masked] = NOISE
-        found = reconcile(view.faces, label, strength, view.snapshot, view.state, asdict(params), author or self.user)
+        coverage = view.faces.coverage
+        said = {**asdict(params), **(coverage.for_the_record() if coverage is not None else {})}
+        found = reconcile(view.faces, label, strength, view.snapshot, view.state, said, author or self.user)
         return measured(found, view.faces, view.state, rows, clusters.labels, refined)
 
     def epsilon_changes(self, params: Params) -> NDArray[np.float64]:
@@ -207,13 +228,13 @@ class Service:
     def map(self, progress: Progress | None = None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and places, shape (n, 2), of the faces on the map."""
         view = self.view()
-        rows, fingerprint = self._hierarchies.require_base(view, self._live_threshold(view))
+        rows, fingerprint = self._hierarchies.require_base(view, view.live_blur_threshold)
         return rows, self._cache.map(view.faces.vectors[rows], fingerprint, progress)
 
     def has_map(self) -> bool:
         """Whether `map` answers at once."""
         view = self.view()
-        base = self._hierarchies.base(view, self._live_threshold(view))
+        base = self._hierarchies.base(view, view.live_blur_threshold)
         return base is not None and self._cache.has_map(base[1])
 
     def verify(self, params: Params, progress: Progress | None = None) -> reference.Verification:
@@ -229,7 +250,7 @@ class Service:
     def waiting_for_rebuild(self) -> int:
         """Faces set aside since the hierarchy was built; they leave it at the next one."""
         view = self.view()
-        base = self._hierarchies.base(view, self._live_threshold(view))
+        base = self._hierarchies.base(view, view.live_blur_threshold)
         return 0 if base is None else int(view.state.is_masked[base[0]].sum())
 
     # --- what the curator says ---------------------------------------------------------------------------------
@@ -266,7 +287,7 @@ class Service:
             chosen = list(faces) if faces is not None else self._faces_of(person)
             self._check(chosen)
             decisions.confirm(draft, person, chosen)
-            return f"Confirmed {_faces(chosen)} of {self._called(person)}"
+            return f"Confirmed {_faces(chosen)} of {self.view().called(person)}"
 
         return self._say(say)
 
@@ -276,11 +297,11 @@ class Service:
         def say(draft: Draft) -> str:
             titles = []
             for other in others:
-                anchors = [*self._anchors(into), *self._anchors(other)]
-                titles.append(self._called(other))
-                self._called(into)
+                anchors = [*self.view().anchors(into), *self.view().anchors(other)]
+                titles.append(self.view().called(other))
+                self.view().called(into)
                 decisions.merge(draft, into, other, anchors)
-            return f"Merged {', '.join(titles)} into {self._called(into)}"
+            return f"Merged {', '.join(titles)} into {self.view().called(into)}"
 
         return self._say(say)
 
@@ -290,7 +311,7 @@ class Service:
         def say(draft: Draft) -> str:
             self._check(faces)
             decisions.move(draft, {face: self.view().owner(face) for face in faces}, to)
-            return f"Gave {_faces(faces)} to {self._called(to)}"
+            return f"Gave {_faces(faces)} to {self.view().called(to)}"
 
         return self._say(say)
 
@@ -316,7 +337,7 @@ class Service:
         def say(draft: Draft) -> str:
             self._check(faces)
             decisions.reject(draft, faces, person)
-            return f"{_faces(faces)} {'is' if len(faces) == 1 else 'are'} not {self._called(person)}"
+            return f"{_faces(faces)} {'is' if len(faces) == 1 else 'are'} not {self.view().called(person)}"
 
         return self._say(say)
 
@@ -335,7 +356,7 @@ class Service:
         """Hide people from the grid, or show them again."""
 
         def say(draft: Draft) -> str:
-            names = [self._called(person) for person in people]
+            names = [self.view().called(person) for person in people]
             for person in people:
                 draft.set("hidden", person, "1" if is_hidden else None)
             return f"{'Hid' if is_hidden else 'Showed'} {', '.join(names)}"
@@ -348,10 +369,11 @@ class Service:
         def say(draft: Draft) -> str:
             if face is not None and self.view().owner(face) != person:
                 raise InputError(
-                    f"The face {face!r} is not {self._called(person)}'s. Nothing was changed. Choose one of theirs."
+                    f"The face {face!r} is not that of {self.view().called(person)}. Nothing was changed. "
+                    "Choose one of theirs."
                 )
             draft.set("cover", person, face)
-            return f"Chose the cover of {self._called(person)}"
+            return f"Chose the cover of {self.view().called(person)}"
 
         return self._say(say)
 
@@ -374,23 +396,20 @@ class Service:
                 "Publish the plan first, or reload the page."
             )
         if is_yes:
-            into, other = self._survivor(a, b)
+            into, other = self.view().larger_first(a, b)
             return self.merge(into, [other])
 
         def say(draft: Draft) -> str:
-            of_a, of_b = self._anchors(a), self._anchors(b)
+            of_a, of_b = self.view().anchors(a), self.view().anchors(b)
             if not of_a or not of_b:
                 raise InputError("One of the two has no faces any more. Nothing was changed. Reload the page.")
             decisions.tell_apart(draft, a, of_a[0], b, of_b[0])
-            return f"{self._called(a)} and {self._called(b)} are different people"
+            return f"{self.view().called(a)} and {self.view().called(b)} are different people"
 
         return self._say(say)
 
     def _answer_keep(self, person: PersonId, is_yes: bool) -> int:
-        view = self.view()
-        rows = view.rows(person)
-        fallen = (view.label[rows] < 0) & (view.label[rows] != UNSEEN) & (view.state.pin[rows] < 0)
-        loose = [view.faces.ids[row] for row in rows[fallen]]
+        loose = self.view().fallen_out(person)
         if not loose:
             raise InputError(
                 "No face of this person waits for an answer: it was given, or the plan that asks is not published. "
@@ -404,12 +423,26 @@ class Service:
         if record is None or record.revision != revision:
             raise InputError(f"There is no change {revision} in the history. Nothing was changed.")
 
+        if record.n_erased:
+            raise InputError("What was erased cannot be brought back. Nothing was changed.")
+
         def build() -> None:
             draft = decisions.undo(self._people.read(), record)
             self._people.apply(draft.change(self.user, f"Undid “{record.title}”", undoes=revision))
 
         self._retried(build)
         return self._people.revision()
+
+    def name_run(self, run_id: str, name: str) -> int:
+        """Name a run, so that it is kept; "" takes the name away."""
+        text = decisions.clean_name(name)
+        self._people.run(run_id)
+
+        def say(draft: Draft) -> str:
+            draft.set("run_name", run_id, text or None)
+            return f"Named the run {run_id} “{text}”" if text else f"Took the name of the run {run_id} away"
+
+        return self._say(say)
 
     def restore(self, run_id: str) -> int:
         """Show an earlier run again; names and facts stay as they are."""
@@ -437,16 +470,16 @@ class Service:
         self._retried(build)
         return self._people.revision()
 
-    def _retried(self, build: Callable[[], None]) -> None:
+    def _retried(self, build: Callable[[], object]) -> None:
         for attempt in range(_RETRIES):
             revision = self._people.revision()
             try:
-                return build()
+                build()
+                return
             except StaleWriteError:
                 # Only a race is worth another try: with nothing new written, the answer would be the same.
                 if self._people.revision() == revision or attempt == _RETRIES - 1:
                     raise
-        return None
 
     def _check(self, faces: Sequence[FaceId]) -> None:
         if not faces:
@@ -457,28 +490,6 @@ class Service:
     def _faces_of(self, person: PersonId) -> list[FaceId]:
         view = self.view()
         return [view.faces.ids[row] for row in view.rows(person)]
-
-    def _anchors(self, person: PersonId) -> list[FaceId]:
-        """Faces that hold a person together: one of each live cluster, confirmed ones and then certain ones first."""
-        view = self.view()
-        rows = view.rows(person)
-        order = rows[np.lexsort((rows, -view.strength[rows], view.state.pin[rows] < 0))]
-        _, first = np.unique(view.label[order], return_index=True)
-        return [view.faces.ids[row] for row in order[np.sort(first)]]
-
-    def _called(self, person: PersonId) -> str:
-        known = self.view().person(person)
-        return f"“{known.name}”" if known.name else f"an unnamed person ({_faces(self.view().rows(person))})"
-
-    def _survivor(self, a: PersonId, b: PersonId) -> tuple[PersonId, PersonId]:
-        """Whoever has a name, then whoever has more faces."""
-        first, second = sorted((a, b), key=lambda p: (not self.view().person(p).name, -len(self.view().rows(p)), p))
-        return first, second
-
-    def _live_threshold(self, view: View) -> float:
-        run = view.snapshot.run
-        value = run.params.get("blur_threshold") if run is not None else None
-        return float(value) if isinstance(value, int | float) else self.settings.blur_threshold
 
 
 def _faces(some: Sized) -> str:

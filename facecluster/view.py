@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from facecluster.clustering import cover
 from facecluster.decisions import resolve
-from facecluster.errors import InputError
+from facecluster.errors import InputError, StaleWriteError
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
-from facecluster.row_state import UNSEEN, RowState, live_labels
-from facecluster.search import cosine, distances, nearest_owned
+from facecluster.row_state import UNSEEN, RowState, live_labels, owners
+from facecluster.search import Hit, cosine, distances, nearest_owned, widened
 
 Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]
 FaceOrder = Literal["certainty", "photo", "folder"]
@@ -113,6 +113,77 @@ class View:
         """Who this person is after all merges; None where nobody of this id ever was."""
         now = resolve(self.snapshot, person)
         return now if now in self.number else None
+
+    def called(self, person: PersonId) -> str:
+        """A person in a sentence: the name in quotes, or how many faces the nameless one has."""
+        name = self.person(person).name
+        n = len(self.rows(person))
+        return f"“{name}”" if name else f"an unnamed person ({'1 face' if n == 1 else f'{n:,} faces'})"
+
+    def anchors(self, person: PersonId) -> list[FaceId]:
+        """Faces that hold a person together: one of each live cluster, confirmed ones and then certain ones first."""
+        rows = self.rows(person)
+        order = rows[np.lexsort((rows, -self.strength[rows], self.state.pin[rows] < 0))]
+        _, first = np.unique(self.label[order], return_index=True)
+        return [self.faces.ids[row] for row in order[np.sort(first)]]
+
+    def fallen_out(self, person: PersonId) -> list[FaceId]:
+        """Faces of a person that clustering no longer puts together, and that nobody confirmed."""
+        rows = self.rows(person)
+        loose = (self.label[rows] < 0) & (self.label[rows] != UNSEEN) & (self.state.pin[rows] < 0)
+        return [self.faces.ids[row] for row in rows[loose]]
+
+    def everything_of(self, person: PersonId) -> tuple[list[FaceId], list[PersonId]]:
+        """All faces of a person, those included that are no longer in the index, and everybody merged into them."""
+        said = {face for kind, face, _ in self.snapshot.facts if kind == "pin"}
+        run = self.snapshot.run
+        elsewhere = sorted(FaceId(f) for f in {*said, *(run.faces if run else ())} - self.faces.row.keys())
+        faces = [
+            face for face, owner in zip(elsewhere, owners(self.snapshot, elsewhere), strict=True) if owner == person
+        ]
+        people = [one for one in self.snapshot.people if resolve(self.snapshot, one) == person]
+        return [*(self.faces.ids[row] for row in self.rows(person)), *faces], people
+
+    def to_erase(self, person: PersonId, n_faces: int) -> tuple[list[FaceId], list[PersonId]]:
+        """`everything_of` a person of whom the curator was told that they have so many faces.
+
+        Raises
+        ------
+        StaleWriteError
+            If they have another number by now.
+        """
+        faces, people = self.everything_of(person)
+        if len(faces) != n_faces:
+            raise StaleWriteError(
+                f"{self.called(person)} has {len(faces):,} faces by now, and you were asked about {n_faces:,}. "
+                "Nothing was erased. Look again, then repeat it."
+            )
+        return faces, people
+
+    def larger_first(self, a: PersonId, b: PersonId) -> tuple[PersonId, PersonId]:
+        """Two people: who has a name, then who has more faces, comes first."""
+        first, second = sorted((a, b), key=lambda p: (not self.person(p).name, -len(self.rows(p)), p))
+        return first, second
+
+    @property
+    def live_blur_threshold(self) -> float:
+        """The one of the live run; of the settings where there is none."""
+        value = self.snapshot.run.params.get("blur_threshold") if self.snapshot.run is not None else None
+        return float(value) if isinstance(value, int | float) else self.blur_threshold
+
+    def similar(self, face: FaceId | None, person: PersonId | None, k: int) -> list[Hit]:
+        """Nearest faces to a face or a person, widened to whole people.
+
+        A person's own faces are left out; those of the owner of a face come on top of the `k`.
+        """
+        vectors, owner = self.faces.vectors, self.state.owner
+        if face is not None:
+            row, whose = self.row(face), self.owner(face)
+            k += len(self.rows(whose)) if whose is not None else 0
+            return widened(vectors, owner, vectors[row], k, np.array([row]))
+        if person is None:
+            raise InputError("Nothing to search by. Choose a face or a person.")
+        return widened(vectors, owner, self.centre(person), k, self.rows(person))
 
     def face(self, face: FaceId) -> FaceCard:
         """One face, as the screens show it."""

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.errors import InputError, StoreDataError, StoreUnavailableError
-from facecluster.model import FaceBatch, FaceId, FaceSet, content_fingerprint
+from facecluster.model import FaceBatch, FaceId, FaceSet, Fetched, content_fingerprint
 from facecluster.ports import Progress
 from facecluster.stores.local import Database, translated
 
@@ -66,6 +66,15 @@ class LocalFaceStore:
             boxes=np.array(columns[6:10], np.float32).T.copy(),
             fingerprint=meta.get("fingerprint", content_fingerprint((), np.empty((0, 0), np.float32))),
         )
+
+    def must_fetch(self) -> bool:
+        """No: this is where the faces are."""
+        return False
+
+    def fetch(self, everything: bool = False, progress: Progress | None = None) -> Fetched:
+        """Nothing: this is where the faces are."""
+        del everything, progress
+        return Fetched()
 
     def add(self, batch: FaceBatch) -> tuple[int, int, int]:
         """Write faces: (added, replaced, unchanged). Vectors must be unit rows of the library's dimension."""
