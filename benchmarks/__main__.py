@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.report import ROOT, Row, machine, write
 
-PARTS = ("engine", "extraction", "projection", "resume", "cluster", "accuracy")
+PARTS = ("engine", "extraction", "projection", "resume", "cluster", "accuracy", "hosted")
 RESULTS = ROOT / "benchmarks" / "results"
 
 

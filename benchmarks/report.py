@@ -25,6 +25,8 @@ _PACKAGES = (
     "umap-learn",
     "infomap",
     "distributed",
+    "pinecone",
+    "supabase",
 )
 
 

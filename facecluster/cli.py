@@ -1,4 +1,4 @@
-"""The command line: import, recluster, people, rename, export, verify, status, serve, demo.
+"""The command line: from importing and fetching faces to people, runs, erasing and the doctor.
 
 Everything heavy is imported inside the commands: `--help` answers at once, and BLAS is set up before numpy loads.
 """
@@ -12,18 +12,18 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from facecluster import __version__, jobs
-from facecluster.errors import ConfigError, FaceClusterError
+from facecluster.errors import ConfigError, FaceClusterError, InputError
 
 if TYPE_CHECKING:
     from facecluster.config import Settings
     from facecluster.hierarchies import Params
-    from facecluster.plan import Plan
     from facecluster.service import Service
 
 USER_MISTAKE = 2
@@ -45,6 +45,14 @@ class _Context:
 
         return open_service(self.settings(**flags))
 
+    def library(self) -> Service:
+        """The service with its faces at hand: a hosted index that was never read is read now, before people's eyes."""
+        service = self.service()
+        if service.must_fetch():
+            with _progress(False) as tell:
+                service.fetch(progress=tell)
+        return service
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
@@ -62,8 +70,9 @@ def cli(context: click.Context, library: str | None, user: str | None) -> None:
 @click.pass_obj
 def import_(context: _Context, files: tuple[Path, ...], as_json: bool) -> None:
     """Add the faces of FILES (.npz, .parquet, .csv, .jsonl); the same file twice changes nothing."""
+    service = context.library()
     with _progress(as_json) as tell:
-        report = context.service().import_files(files, tell)
+        report = service.import_files(files, tell)
     if as_json:
         _print_json(
             {
@@ -86,6 +95,28 @@ def import_(context: _Context, files: tuple[Path, ...], as_json: bool) -> None:
 
 
 @cli.command()
+@click.option(
+    "--refresh", is_flag=True, help="Read all faces again: new values under an old id are not seen otherwise."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.pass_obj
+def fetch(context: _Context, refresh: bool, as_json: bool) -> None:
+    """Bring what is new in the hosted index, and drop what is gone there."""
+    service = context.service()
+    with _progress(as_json) as tell:
+        found = service.fetch(refresh, tell)
+    if as_json:
+        _print_json(asdict(found))
+    elif found.coverage is None:
+        click.echo(
+            "The faces lie in the embedded library, so there is nothing to fetch. `facecluster import` adds some."
+        )
+    else:
+        click.echo(f"{found.added:,} faces added, {found.replaced:,} replaced, {found.removed:,} removed.")
+        click.echo(found.coverage.in_words())
+
+
+@cli.command()
 @click.option("--min-samples", type=int, help="Neighbours that make a face dense.")
 @click.option("--min-cluster-size", type=int, help="Faces that make a person.")
 @click.option("--epsilon", type=float, help="Distance (0 to 2) below which people are not split further.")
@@ -100,6 +131,8 @@ def import_(context: _Context, files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--engine", type=click.Choice(["fast", "hdbscan"]), default="fast", help="hdbscan: that package alone.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Compute on the workers of this Dask scheduler.")
 @click.option("--shared-folder", metavar="DIR", help="Folder or URL that all those workers see.")
+@click.option("--no-fetch", is_flag=True, help="Take the faces as they were last read from the hosted index.")
+@click.option("--refresh", is_flag=True, help="Read all faces of the hosted index again.")
 @click.option("--publish", is_flag=True, help="Publish exactly the plan that is printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.pass_obj
@@ -107,6 +140,8 @@ def recluster(
     context: _Context,
     /,
     refined: bool,
+    no_fetch: bool,
+    refresh: bool,
     publish: bool,
     as_json: bool,
     scheduler: str | None,
@@ -114,17 +149,28 @@ def recluster(
     **flags: Any,
 ) -> None:
     """Print what would change, and write nothing unless told to --publish."""
+    from facecluster.plan_output import plan_as_json, plan_in_words
+
+    if no_fetch and refresh:
+        raise click.UsageError("Choose one of --no-fetch and --refresh.")
     service = context.service(scheduler=scheduler, shared_folder=shared_folder)
     settings = context.settings()
     params = _params(settings, refined=refined, **flags)
+    if settings.has_pinecone and not no_fetch:
+        with _progress(as_json) as tell:
+            service.fetch(refresh, tell)
     with _progress(as_json) as tell:
         plan = service.plan(params, tell)
     if publish:
         service.publish(plan)
     if as_json:
-        _print_json(_plan_as_json(plan, publish))
-    else:
-        _print_plan(plan, publish)
+        _print_json(plan_as_json(plan, publish))
+        return
+    coverage = service.view().faces.coverage
+    if coverage is not None and (coverage.why or not coverage.is_complete):
+        click.echo(coverage.in_words())
+    for line in plan_in_words(plan, publish):
+        click.echo(line)
 
 
 def _params(settings: Settings, *, refined: bool, **flags: Any) -> Params:
@@ -138,54 +184,6 @@ def _params(settings: Settings, *, refined: bool, **flags: Any) -> Params:
     return Params(s.min_samples, s.min_cluster_size, s.epsilon, s.method, s.blur_threshold, refined, engine)
 
 
-def _plan_as_json(plan: Plan, published: bool) -> dict[str, Any]:
-    lines: dict[str, list[dict[str, Any]]] = {kind: [] for kind in plan.counts()}
-    for line in plan.lines:
-        entry: dict[str, Any] = {
-            "cluster_id": line.person,
-            "name": line.name,
-            "before": line.before,
-            "after": line.after,
-            "gained": len(line.gained),
-            "lost": len(line.lost),
-        }
-        if line.others:
-            entry["to"] = [{"cluster_id": person, "faces": n} for person, n in line.others]
-        lines[line.kind].append(entry)
-    names = {line.person: line.name for line in plan.lines}
-    return {
-        "run": plan.run.id if published else None,
-        **lines,
-        "names_at_risk": [{"cluster_id": p, "name": names.get(p, "")} for p in plan.names_at_risk],
-        "questions": [
-            {"id": q.id, "kind": q.kind, "cluster_id": q.person, "other": q.other, "faces": q.n_faces}
-            for q in plan.questions
-        ],
-        "gauges": dict(plan.gauges),
-    }
-
-
-def _print_plan(plan: Plan, published: bool) -> None:
-    from facecluster.plan import refine_words
-
-    gauges, counts = plan.gauges, plan.counts()
-    click.echo(
-        f"{gauges['people']:,} people, {gauges['noise']:,} of {gauges['faces']:,} faces in nobody "
-        f"({gauges['noise_share']:.1%}), {gauges['blurred']:,} too blurred, "
-        f"{gauges['impossible_pairs']:,} impossible pairs, {gauges['names_at_risk']:,} names at risk."
-    )
-    click.echo(", ".join(f"{n:,} {kind}" for kind, n in counts.items()) + f", {len(plan.questions):,} questions.")
-    if words := refine_words(gauges):
-        kept = f"{gauges['kept_together']:.1%} of the faces in HDBSCAN's clusters stay together"
-        click.echo(f"Over HDBSCAN's clusters: {words} ({kept}).")
-    changed = [line for line in plan.lines if len(line.gained) or len(line.lost)]
-    for line in changed[:20]:
-        click.echo(f"  {line.kind:9} {line.name or line.person}: {line.before:,} → {line.after:,}")
-    if len(changed) > 20:
-        click.echo(f"  and {len(changed) - 20:,} more (--json lists all)")
-    click.echo(f"Published as {plan.run.id}." if published else "Nothing was written (--publish writes it).")
-
-
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.pass_obj
@@ -193,7 +191,7 @@ def people(context: _Context, as_json: bool) -> None:
     """List people, most faces first."""
     from facecluster.exporting import people_table
 
-    table = people_table(context.service().view())
+    table = people_table(context.library().view())
     if as_json:
         _print_json(table)
         return
@@ -213,13 +211,120 @@ def rename(context: _Context, cluster_id: str, name: str, confirm: bool) -> None
     """Name the person CLUSTER_ID; "" takes the name away."""
     from facecluster.model import PersonId
 
-    service = context.service()
+    service = context.library()
     person = PersonId(cluster_id)
     service.rename(person, name, confirm=confirm)
     known = service.view().person(person)
     click.echo(f"{cluster_id} is “{known.name}”." if known.name else f"{cluster_id} has no name.")
     for other in service.view().named(known.name, but=person):
         click.echo(f"{other.id} has the same name ({other.n_faces:,} faces).")
+
+
+@cli.command("erase-person")
+@click.argument("cluster_id")
+@click.option(
+    "--yes-erase",
+    "confirmed",
+    type=int,
+    metavar="N",
+    help="Do not ask: erase exactly these N faces, all of the person.",
+)
+@click.pass_obj
+def erase_person(context: _Context, cluster_id: str, confirmed: int | None) -> None:
+    """Erase the person CLUSTER_ID for good: faces, pictures, vectors at the source too, and all that was said."""
+    from facecluster.model import PersonId
+
+    service, person = context.library(), PersonId(cluster_id)
+    n_faces = len(service.view().everything_of(person)[0])
+    called = service.view().called(person)
+    if confirmed is None:
+        confirmed = _confirmed(service, called, n_faces)
+    service.erase(person, confirmed)
+    click.echo(f"Erased {called}: {_faces(n_faces)}.")
+
+
+def _confirmed(service: Service, called: str, n_faces: int) -> int:
+    """The number that somebody at the terminal types after reading what goes."""
+    where = "" if service.view().faces.coverage is None else ", here and in the Pinecone index"
+    goes = f"{called}: {_faces(n_faces)} with vectors and pictures{where}, and all that was said of them"
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"This would erase {goes}, for good. Nothing was erased, because nobody can be asked. "
+            f"Add --yes-erase {n_faces} if that is what you want."
+        )
+    click.echo(f"This erases {goes}. It cannot be undone.")
+    typed = click.prompt("Type the number of faces to erase them, anything else to keep them", "", show_default=False)
+    if typed.strip() != str(n_faces):
+        raise InputError(f"You typed {typed!r} and not {n_faces}. Nothing was erased.")
+    return n_faces
+
+
+def _faces(n: int) -> str:
+    return "1 face" if n == 1 else f"{n:,} faces"
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@click.pass_obj
+def runs(context: _Context, as_json: bool) -> None:
+    """List published runs, newest first: the live one, the last five and those with a name are kept."""
+    service = context.library()
+    facts = service.view().snapshot.facts
+    table: list[dict[str, Any]] = [
+        {
+            "id": run.id,
+            "at": run.at,
+            "author": run.author,
+            "name": facts.get(("run_name", run.id, ""), ""),
+            "live": facts.get(("live_run", "", "")) == run.id,
+            "faces": run.n_faces,
+            "people": run.n_people,
+            "in_nobody": run.n_noise,
+            "params": dict(run.params),
+        }
+        for run in service.runs()
+    ]
+    if as_json:
+        _print_json(table)
+        return
+    for row in table:
+        live = "  (live)" if row["live"] else ""
+        click.echo(
+            f"{row['id']}  {row['at'][:19]}  {row['people']:>6,} people in {row['faces']:,} faces  {row['name']}{live}"
+        )
+    if not table:
+        click.echo("Nothing was published yet. `facecluster recluster --publish` does.")
+
+
+@cli.command("name-run")
+@click.argument("run_id")
+@click.argument("name")
+@click.pass_obj
+def name_run(context: _Context, run_id: str, name: str) -> None:
+    """Name the run RUN_ID, so that it is kept; "" takes the name away."""
+    service = context.library()
+    service.name_run(run_id, name)
+    known = service.view().snapshot.facts.get(("run_name", run_id, ""), "")
+    click.echo(f"{run_id} is “{known}” and is kept." if known else f"{run_id} has no name and goes when it is old.")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def doctor(context: _Context, as_json: bool) -> None:
+    """Check settings, keys, index, database and disk, and say what to do about each failure; exit code 1 for any."""
+    from facecluster.doctor import examined
+
+    findings = []
+    for finding in examined(context.settings()):
+        findings.append(finding)
+        if not as_json:
+            click.echo(finding.in_words())
+    is_well = not any(finding.state == "wrong" for finding in findings)
+    if as_json:
+        _print_json({"ok": is_well, "checks": [asdict(finding) for finding in findings]})
+    if not is_well:
+        sys.exit(1)
 
 
 @cli.command()
@@ -233,7 +338,7 @@ def export(context: _Context, to_json: bool, to_csv: bool, parquet: Path | None)
 
     if to_json + to_csv + (parquet is not None) > 1:
         raise click.UsageError("Choose one of --json, --csv and --parquet.")
-    view = context.service().view()
+    view = context.library().view()
     if parquet is not None:
         exporting.write_parquet(view, parquet)
         click.echo(f"{len(view.faces):,} faces written to {parquet}.")
@@ -248,9 +353,7 @@ def export(context: _Context, to_json: bool, to_csv: bool, parquet: Path | None)
 @click.pass_obj
 def verify(context: _Context, as_json: bool) -> None:
     """Check the exact hierarchy against the hdbscan package on your own faces; exit code 1 if they differ."""
-    from dataclasses import asdict
-
-    service = context.service()
+    service = context.library()
     with _progress(as_json) as tell:
         found = service.verify(service.defaults, tell)
     if as_json:
@@ -266,16 +369,21 @@ def verify(context: _Context, as_json: bool) -> None:
 @click.pass_obj
 def status(context: _Context, as_json: bool) -> None:
     """Show the library in use: where it is, what is in it, which settings are in force."""
-    from facecluster.wiring import other_users, status_of
+    from facecluster.wiring import other_users, status_of, where_it_is
 
-    settings = context.settings()
-    found = status_of(context.service())
-    others = {} if found["faces"] else other_users(settings)
+    settings, service = context.settings(), context.service()
+    if service.must_fetch():  # looking must not take the minutes that reading takes
+        unread = "Nothing was read yet. `facecluster fetch` reads the index."
+        found: dict[str, Any] = {**where_it_is(settings), "coverage": unread, "faces": 0, "settings": {}}
+        others = {}
+    else:
+        found = status_of(service)
+        others = {} if found["faces"] else other_users(settings)
     if as_json:
         _print_json({**found, "other_users": others})
         return
     for key, value in found.items():
-        if key != "settings":
+        if key != "settings" and value != "":
             click.echo(f"{key.replace('_', ' '):22} {f'{value:,}' if isinstance(value, int) else value}")
     click.echo("settings")
     for key, value in found["settings"].items():

@@ -244,6 +244,12 @@ def undo(snapshot: PeopleSnapshot, record: ChangeRecord) -> Draft:
     return draft
 
 
+def erasure(revision: int, author: str, faces: Sequence[FaceId], people: Sequence[PersonId]) -> ChangeSet:
+    """The change after which nothing is known of these any more; there is no taking it back."""
+    n = "1 face" if len(faces) == 1 else f"{len(faces):,} faces"
+    return ChangeSet(revision, author, f"Erased a person and {n}", (), erased=(*faces, *people))
+
+
 def _check_no_circle(draft: Draft, decision: Decision, record: ChangeRecord) -> None:
     if decision.kind == "merged_into" and draft.get("merged_into", resolve(draft, PersonId(decision.subject))):
         raise StaleWriteError(

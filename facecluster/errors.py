@@ -12,7 +12,8 @@ FaceClusterError
     └── StaleWriteError         somebody else changed the same thing meanwhile
 
 A message says what happened, with the value; what was not done; and what to do.
-Only `ui.session.errors` and `cli.main` catch these, and nothing else: a bug keeps its traceback.
+Only `ui.session.errors`, `cli.main` and the checks of the doctor catch these, and nothing else: a bug keeps its
+traceback.
 """
 
 

@@ -86,8 +86,8 @@ class ImportReport:
 
 
 @dataclass
-class _Columns:
-    """A file as columns of raw values; None where a column is missing."""
+class Columns:
+    """Faces as columns of raw values; None where a column is missing."""
 
     id: Sequence[Any]
     vector: Any
@@ -157,10 +157,10 @@ def read_faces(path: Path, dimension: int | None = None) -> CheckedFaces:
             f"{path.name} is damaged or no {path.suffix} file: {exc}. Nothing was imported from it. "
             "docs/import.md shows the formats."
         ) from exc
-    return _checked(columns, dimension)
+    return checked_faces(columns, dimension)
 
 
-def _read_npz(path: Path) -> _Columns:
+def _read_npz(path: Path) -> Columns:
     # numpy leaves a file open that turns out to be no archive, so it is opened here.
     with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
         names = set(file.files)
@@ -181,9 +181,7 @@ def _read_npz(path: Path) -> _Columns:
                     f"The array {key!r} in {path.name} has shape {values.shape}, and there are {ids.size:,} ids. "
                     "Nothing was imported from it. Every array needs one row a face."
                 )
-        return _Columns(
-            id=ids.tolist(), vector=file["vectors"], crop=crops, **{k: v.tolist() for k, v in given.items()}
-        )
+        return Columns(id=ids.tolist(), vector=file["vectors"], crop=crops, **{k: v.tolist() for k, v in given.items()})
 
 
 def _npz_keys(names: set[str]) -> dict[str, str]:
@@ -201,7 +199,7 @@ def _cut(path: Path, data: NDArray[Any], offsets: NDArray[Any], n: int) -> list[
     return [raw[at[i] : at[i + 1]] for i in range(n)]
 
 
-def _read_parquet(path: Path) -> _Columns:
+def _read_parquet(path: Path) -> Columns:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -211,10 +209,10 @@ def _read_parquet(path: Path) -> _Columns:
         raise ValueError(str(exc)) from exc
     names = _found(path, table.column_names)
     columns: dict[str, Any] = {key: table.column(name).to_pylist() for key, name in names.items() if key != "vector"}
-    return _Columns(vector=table.column(names["vector"]).to_pylist(), **columns)
+    return Columns(vector=table.column(names["vector"]).to_pylist(), **columns)
 
 
-def _read_csv(path: Path) -> _Columns:
+def _read_csv(path: Path) -> Columns:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
@@ -223,10 +221,10 @@ def _read_csv(path: Path) -> _Columns:
     for key in ("vector", "box"):
         if key in columns:
             columns[key] = [_numbers(text) for text in columns[key]]
-    return _Columns(**columns)
+    return Columns(**columns)
 
 
-def _read_jsonl(path: Path) -> _Columns:
+def _read_jsonl(path: Path) -> Columns:
     rows: list[dict[str, Any]] = []
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
@@ -240,10 +238,10 @@ def _read_jsonl(path: Path) -> _Columns:
     keys = list(dict.fromkeys(key for row in rows for key in row)) or ["id", "vector"]
     names = _found(path, keys)
     columns: dict[str, Any] = {key: [row.get(name) for row in rows] for key, name in names.items()}
-    return _Columns(**columns)
+    return Columns(**columns)
 
 
-READERS: dict[str, Callable[[Path], _Columns]] = {
+READERS: dict[str, Callable[[Path], Columns]] = {
     ".npz": _read_npz,
     ".parquet": _read_parquet,
     ".csv": _read_csv,
@@ -274,7 +272,8 @@ def _numbers(text: str | None) -> list[float] | None:
         return None
 
 
-def _checked(columns: _Columns, dimension: int | None) -> CheckedFaces:
+def checked_faces(columns: Columns, dimension: int | None) -> CheckedFaces:
+    """Faces that can be taken, normalised, and those that cannot, each with its reason."""
     ids = [_text(value) for value in columns.id]
     vectors, bad = _vectors(columns.vector, len(ids), dimension)
     seen: Counter[str] = Counter()
@@ -282,7 +281,7 @@ def _checked(columns: _Columns, dimension: int | None) -> CheckedFaces:
     keep: list[int] = []
     for i, face in enumerate(ids):
         seen[face] += 1
-        reason = _bad_id(face) or ("its id stands twice in the file" if seen[face] > 1 else "") or bad.get(i, "")
+        reason = bad_id(face) or ("its id stands twice in the file" if seen[face] > 1 else "") or bad.get(i, "")
         if reason:
             refused.append(Refusal(_shown(face) or f"row {i + 1}", reason))
         else:
@@ -331,10 +330,11 @@ def _vectors(raw: Any, n: int, dimension: int | None) -> tuple[NDArray[np.float3
                     rows[i] = row
                 except (TypeError, ValueError, OverflowError):
                     bad[i] = "its vector holds something that is no number"
-    return _normalised(rows, bad)
+    return normalised(rows, bad)
 
 
-def _normalised(rows: NDArray[Any], bad: dict[int, str]) -> tuple[NDArray[np.float32], dict[int, str]]:
+def normalised(rows: NDArray[Any], bad: dict[int, str]) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """Rows of length 1, shape (n, dimension), and `bad` with the rows added that have no direction and why."""
     out = np.zeros(rows.shape, np.float32)
     step = 16_384  # float64 copies of a block, not of the library
     for start in range(0, len(rows), step):
@@ -355,7 +355,8 @@ def _unusable(is_finite: bool, norm: float) -> str:
     return "its vector is zero" if norm <= SHORTEST else "its vector is too long to be measured"
 
 
-def _bad_id(face: str) -> str:
+def bad_id(face: str) -> str:
+    """Why an id cannot be taken, "" where it can."""
     if not face:
         return "it has no id"
     if len(face) > MAX_ID_LENGTH:

@@ -133,6 +133,8 @@ class FaceSet:
         Shape (n_faces, 4), pixels; NaN where unknown.
     fingerprint : str
         SHA-256 of ids and vectors, hexadecimal: what hierarchies are saved under.
+    picture_marks : tuple[str, ...]
+        Short hash of the picture of each face that the store has one of, "" for none.
     coverage : Coverage | None
         How much of a hosted index this is; None where the store is its own source.
     """
@@ -146,6 +148,7 @@ class FaceSet:
     blur_score: NDArray[np.float32]
     boxes: NDArray[np.float32]
     fingerprint: str
+    picture_marks: tuple[str, ...] = ()
     coverage: Coverage | None = None
 
     def __len__(self) -> int:

@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from facecluster.config import load_settings
-from facecluster.errors import ConfigError
+from facecluster.config import Settings, load_settings
 from facecluster.images import thumbnail_url
 from facecluster.model import FaceId, PersonId
 from facecluster.service import Service
 from facecluster.view import View
 from facecluster.wiring import crop_text, open_service
 
+if TYPE_CHECKING:
+    from pinecone import Pinecone
+
+# Libraries that stay open.
+_OPEN = 8
 # How much below the worst direct hit an added image stands.
 _STEP = 0.01
 
 
-async def run_clustering(pc: Any, user_id: str) -> dict[str, Any]:
+async def run_clustering(pc: Pinecone | None, user_id: str) -> dict[str, Any]:
     """Cluster a user's faces with the settings in force and publish at once, without the refine layer.
 
     Parameters
     ----------
-    pc : None
-        The configured store. A Pinecone client is refused: this version reads embedded libraries only.
+    pc : pinecone.Pinecone | None
+        Client to read the index of the settings with; None takes the configured store.
     user_id : str
         Whose faces.
 
@@ -40,16 +45,12 @@ async def run_clustering(pc: Any, user_id: str) -> dict[str, Any]:
     FaceClusterError
         If anything fails; nothing is swallowed and nothing is half-written.
     """
-    if pc is not None:
-        raise ConfigError(
-            "run_clustering was given a Pinecone client, and this version reads embedded libraries only. "
-            "Nothing was clustered. Pass None, and import the faces with `facecluster import`."
-        )
-    return await asyncio.to_thread(_run_clustering, user_id)
+    return await asyncio.to_thread(_run_clustering, pc, user_id)
 
 
-def _run_clustering(user_id: str) -> dict[str, Any]:
-    service = _service(user_id)
+def _run_clustering(pc: Pinecone | None, user_id: str) -> dict[str, Any]:
+    service = _service(user_id, pc)
+    service.fetch()
     faces = service.view().faces
     params = replace(service.defaults, refine=False)
     if len(faces) < params.min_cluster_size:
@@ -139,14 +140,14 @@ def _rename_cluster(cluster_id: str, name: str, user_id: str) -> bool:
 
 
 async def search_cluster_aware(
-    pc: Any, image_map: Mapping[str, Mapping[str, Any]], user_id: str
+    pc: Pinecone | None, image_map: Mapping[str, Mapping[str, Any]], user_id: str
 ) -> dict[str, dict[str, Any]]:
     """Widen search results to all images of the people found.
 
     Parameters
     ----------
-    pc : object
-        Not used: people and images come from the configured store.
+    pc : pinecone.Pinecone | None
+        As in `run_clustering`; faces that were fetched before are not fetched again.
     image_map : Mapping[str, Mapping]
         Image address to result; a result's `vector_id` says which face was found.
     user_id : str
@@ -157,16 +158,17 @@ async def search_cluster_aware(
     dict
         The direct hits as they are, and an entry for each further image.
     """
-    del pc
-    return await asyncio.to_thread(_search_cluster_aware, image_map, user_id)
+    return await asyncio.to_thread(_search_cluster_aware, pc, image_map, user_id)
 
 
-def _search_cluster_aware(image_map: Mapping[str, Mapping[str, Any]], user_id: str) -> dict[str, dict[str, Any]]:
+def _search_cluster_aware(
+    pc: Pinecone | None, image_map: Mapping[str, Mapping[str, Any]], user_id: str
+) -> dict[str, dict[str, Any]]:
     found = {url: dict(hit) for url, hit in image_map.items()}
     faces = [hit["vector_id"] for hit in found.values() if hit.get("vector_id")]
     if not faces:
         return found
-    service = _service(user_id)
+    service = _service(user_id, pc)
     view = service.view()
     worst = min((_score(hit) for hit in found.values()), default=0.0)
     people = {view.owner(FaceId(face)) for face in faces if face in view.faces.row}
@@ -197,5 +199,11 @@ def _score(hit: Mapping[str, Any]) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _service(user_id: str) -> Service:
-    return open_service(load_settings(), user_id)
+def _service(user_id: str, pc: Pinecone | None = None) -> Service:
+    return _opened(load_settings(), user_id, pc)
+
+
+# A library that is open follows what others write; opening it for each call would read it for each call.
+@lru_cache(maxsize=_OPEN)
+def _opened(settings: Settings, user_id: str, pc: Pinecone | None) -> Service:
+    return open_service(settings, user_id, pinecone=pc)

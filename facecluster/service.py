@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,18 +20,7 @@ from facecluster.demo import demo_faces
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
 from facecluster.importing import ImportReport
-from facecluster.model import (
-    BLURRED,
-    ChangeRecord,
-    ChangeSet,
-    FaceId,
-    Fetched,
-    Mark,
-    PersonId,
-    Question,
-    RunRecord,
-    UserId,
-)
+from facecluster.model import BLURRED, ChangeRecord, FaceId, Fetched, Mark, PersonId, Question, RunRecord, UserId
 from facecluster.plan import Plan, measured
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
 from facecluster.reconcile import reconcile
@@ -57,6 +47,7 @@ class Service:
         self._cache = cache
         self._lock = threading.RLock()
         self._view: View | None = None
+        self._held = threading.local()
         self._hierarchies = Hierarchies(cache)
 
     # --- reading -----------------------------------------------------------------------------------------------
@@ -69,6 +60,9 @@ class Service:
 
     def view(self) -> View:
         """Everything as it is now; the same object until something changes."""
+        held: View | None = getattr(self._held, "view", None)
+        if held is not None:
+            return held
         with self._lock:
             version = f"{self._faces.version()}/{self._people.revision()}"
             if self._view is None or self._view.version != version:
@@ -80,6 +74,19 @@ class Service:
                 version = f"{version.split('/')[0]}/{snapshot.revision}"
                 self._view = View(version, faces, snapshot, state, self.settings.blur_threshold)
             return self._view
+
+    @contextmanager
+    def held(self) -> Iterator[View]:
+        """Within, in this thread, `view` stays what it is now: a page shows one moment, and asks a hosted store once.
+
+        Nothing is written within: a change is made on the newest view.
+        """
+        before = getattr(self._held, "view", None)
+        self._held.view = view = self.view()
+        try:
+            yield view
+        finally:
+            self._held.view = before
 
     def crop(self, face: FaceId) -> bytes:
         """The cut-out picture of a face, b"" where there is none."""
@@ -138,8 +145,7 @@ class Service:
         faces, people = self.view().to_erase(person, n_faces)
         self._faces.remove(faces)
 
-        title, gone = f"Erased a person and {_faces(faces)}", (*faces, *people)
-        self._retried(lambda: self._people.apply(ChangeSet(self._people.revision(), self.user, title, (), erased=gone)))
+        self._retried(lambda: self._people.apply(decisions.erasure(self._people.revision(), self.user, faces, people)))
         return self._people.revision()
 
     def open_demo(self, progress: Progress | None = None) -> None:
@@ -274,9 +280,9 @@ class Service:
                 )
             decisions.rename(draft, person, text)
             if confirm:
-                decisions.confirm(draft, person, self._faces_of(person))
+                decisions.confirm(draft, person, self.view().ids_of(person))
             what = f"Named {known.name or 'somebody'} “{text}”" if text else f"Took the name “{known.name}” away"
-            return what + (f" and confirmed {_faces(self._faces_of(person))}" if confirm else "")
+            return what + (f" and confirmed {_faces(self.view().ids_of(person))}" if confirm else "")
 
         return self._say(say)
 
@@ -284,8 +290,8 @@ class Service:
         """Pin faces to a person: all that the person has, or these."""
 
         def say(draft: Draft) -> str:
-            chosen = list(faces) if faces is not None else self._faces_of(person)
-            self._check(chosen)
+            chosen = list(faces) if faces is not None else self.view().ids_of(person)
+            self.view().check(chosen)
             decisions.confirm(draft, person, chosen)
             return f"Confirmed {_faces(chosen)} of {self.view().called(person)}"
 
@@ -309,7 +315,7 @@ class Service:
         """Give faces to a person; whoever had them is told that they are not theirs."""
 
         def say(draft: Draft) -> str:
-            self._check(faces)
+            self.view().check(faces)
             decisions.move(draft, {face: self.view().owner(face) for face in faces}, to)
             return f"Gave {_faces(faces)} to {self.view().called(to)}"
 
@@ -321,7 +327,7 @@ class Service:
         text = decisions.clean_name(name)
 
         def say(draft: Draft) -> str:
-            self._check(faces)
+            self.view().check(faces)
             person = decisions.new_person(draft, min(faces))
             made[:] = [person]
             decisions.rename(draft, person, text)
@@ -335,7 +341,7 @@ class Service:
         """Say that faces are not this person."""
 
         def say(draft: Draft) -> str:
-            self._check(faces)
+            self.view().check(faces)
             decisions.reject(draft, faces, person)
             return f"{_faces(faces)} {'is' if len(faces) == 1 else 'are'} not {self.view().called(person)}"
 
@@ -346,7 +352,7 @@ class Service:
         words = {"ignored": "Ignored", "not_a_face": "Not a face:", None: "Took back"}
 
         def say(draft: Draft) -> str:
-            self._check(faces)
+            self.view().check(faces)
             decisions.mark(draft, faces, value)
             return f"{words[value]} {_faces(faces)}"
 
@@ -480,16 +486,6 @@ class Service:
                 # Only a race is worth another try: with nothing new written, the answer would be the same.
                 if self._people.revision() == revision or attempt == _RETRIES - 1:
                     raise
-
-    def _check(self, faces: Sequence[FaceId]) -> None:
-        if not faces:
-            raise InputError("No face is selected. Nothing was changed. Select one or more.")
-        for face in faces:
-            self.view().row(face)
-
-    def _faces_of(self, person: PersonId) -> list[FaceId]:
-        view = self.view()
-        return [view.faces.ids[row] for row in view.rows(person)]
 
 
 def _faces(some: Sized) -> str:

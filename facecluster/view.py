@@ -185,6 +185,17 @@ class View:
             raise InputError("Nothing to search by. Choose a face or a person.")
         return widened(vectors, owner, self.centre(person), k, self.rows(person))
 
+    def ids_of(self, person: PersonId) -> list[FaceId]:
+        """Face ids of a person, ascending."""
+        return [self.faces.ids[row] for row in self.rows(person)]
+
+    def check(self, faces: Sequence[FaceId]) -> None:
+        """Refuse a selection that is empty, or of faces that are not there."""
+        if not faces:
+            raise InputError("No face is selected. Nothing was changed. Select one or more.")
+        for face in faces:
+            self.row(face)
+
     def face(self, face: FaceId) -> FaceCard:
         """One face, as the screens show it."""
         return self._face(self.row(face))

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,28 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from servers.pinecone_server import Fault, PineconeServer
 from small_library import faces, make_library, open_library, write_faces
 
 import facecluster
 from facecluster import cli, exporting
 
-COMMANDS = ["import", "recluster", "people", "rename", "export", "verify", "status", "serve", "demo"]
+COMMANDS = [
+    "import",
+    "fetch",
+    "recluster",
+    "people",
+    "rename",
+    "erase-person",
+    "runs",
+    "name-run",
+    "export",
+    "verify",
+    "status",
+    "doctor",
+    "serve",
+    "demo",
+]
 PLAN = ["run", "kept", "grown", "split", "merged", "new", "vanishing", "names_at_risk", "questions", "gauges"]
 
 
@@ -39,13 +56,14 @@ def call(*args, code=0):
     return result.stdout
 
 
-def call_process(*args, **environment):
+def call_process(*args, stdin=subprocess.DEVNULL, **environment):
     """Run a command as a user does."""
     root = Path(facecluster.__file__).parent.parent
     return subprocess.run(
         [sys.executable, "-m", "facecluster", *args],
         cwd=root,
         env={**os.environ, **environment},
+        stdin=stdin,
         capture_output=True,
         text=True,
         errors="surrogateescape",
@@ -160,7 +178,6 @@ def test_renaming_confirms_only_when_told_to(service):
 
 
 def test_status_shows_library_counts_settings_and_no_secret(service, monkeypatch):
-    monkeypatch.setenv("PINECONE_API_KEY", "pcsk-canary")
     monkeypatch.setenv("SUPABASE_SERVICE_KEY", "sb-canary")
     text, found = call("status"), json.loads(call("status", "--json"))
     assert (found["faces"], found["user"]) == (60, "local")
@@ -280,6 +297,188 @@ def test_verify_finds_our_tree_and_labels_equal_to_those_of_hdbscan(service):
     found = json.loads(call("verify", "--json"))
     assert found
     assert call("verify")
+
+
+# --- runs and erasing ------------------------------------------------------------------------------------------------
+
+
+def test_runs_are_listed_newest_first_with_the_live_one_and_their_names(service):
+    call("recluster", "--epsilon", "1.0", "--publish")
+    rows = json.loads(call("runs", "--json"))
+    assert list(rows[0]) == ["id", "at", "author", "name", "live", "faces", "people", "in_nobody", "params"]
+    assert [row["live"] for row in rows] == [True, False]
+    assert [row["id"] for row in rows] == [run.id for run in service.runs()]
+    assert rows[0]["params"]["epsilon"] == 1.0
+    assert "“Before the trip” and is kept" in call("name-run", rows[1]["id"], "Before the trip")
+    assert [row["name"] for row in json.loads(call("runs", "--json"))] == ["", "Before the trip"]
+    lines = call("runs").splitlines()
+    assert "(live)" in lines[0]
+    assert lines[1].endswith("Before the trip")
+    assert "has no name" in call("name-run", rows[1]["id"], "")
+
+
+def test_a_run_that_is_not_there_cannot_be_named(service):
+    result = call_process("name-run", "run-nobody", "x")
+    assert result.returncode == 2
+    assert "There is no run 'run-nobody'" in result.stderr
+
+
+def test_a_library_without_runs_says_what_makes_one(tmp_path):
+    assert "facecluster recluster --publish" in call("runs")
+
+
+def test_a_person_is_erased_only_with_the_very_number_of_their_faces(service):
+    person = service.view().people()[0]
+    call("rename", person.id, "Anna")
+    asked = call_process("erase-person", person.id)
+    assert asked.returncode == 2
+    assert f"“Anna”: {person.n_faces} faces" in asked.stderr
+    assert f"--yes-erase {person.n_faces}" in asked.stderr
+    result = call_process("erase-person", person.id, "--yes-erase", str(person.n_faces - 1))
+    assert result.returncode == 2
+    assert "Nothing was erased" in result.stderr
+    assert len(service.view().faces) == 60
+    assert call("erase-person", person.id, "--yes-erase", str(person.n_faces)).startswith("Erased “Anna”")
+    after = service.view()
+    assert len(after.faces) == 60 - person.n_faces
+    assert person.id not in after.number
+    assert "Anna" not in str(service.history())
+
+
+@pytest.mark.parametrize(("typed", "is_erased"), [("{n}", True), ("", False), ("yes", False), ("1", False)])
+def test_at_a_terminal_the_number_is_asked_for(service, typed, is_erased):
+    person = service.view().people()[0]
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, typed.format(n=person.n_faces).encode() + b"\n")
+    result = call_process("erase-person", person.id, stdin=terminal)
+    os.close(terminal)
+    os.close(keyboard)
+    assert "It cannot be undone" in result.stdout
+    assert (person.id not in service.view().number) is is_erased
+    assert ("Nothing was erased" in result.stderr) is not is_erased
+
+
+# --- faces in a hosted index -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """An index that holds the faces of the small library, and nothing read of it yet."""
+    with PineconeServer(dimension=16) as server:
+        put(server, faces())
+        monkeypatch.setenv("PINECONE_API_KEY", server.api_key)
+        monkeypatch.setenv("PINECONE_HOST", server.url)
+        yield server
+
+
+def put(server, columns):
+    metadata = [
+        {"url": str(url), "folder": str(folder), "blur_score": float(blur)}
+        for url, folder, blur in zip(columns["url"], columns["folder"], columns["blur_score"], strict=True)
+    ]
+    server.put(columns["ids"].tolist(), columns["vectors"], metadata)
+
+
+def asked(server, path):
+    return sum(request.path == path for request in server.requests)
+
+
+def test_an_embedded_library_has_nothing_to_fetch(service):
+    assert "nothing to fetch" in call("fetch")
+    assert json.loads(call("fetch", "--json")) == {"added": 0, "replaced": 0, "removed": 0, "coverage": None}
+
+
+def test_fetch_brings_what_is_new_and_drops_what_is_gone(index):
+    said = json.loads(call("fetch", "--json"))
+    assert said["added"] == 60
+    assert said["coverage"] == {"n_read": 60, "n_there": 60, "is_complete": True, "why": ""}
+    del index.records()["face-000"]
+    put(index, faces(seed=1, prefix="new"))
+    before = asked(index, "/vectors/fetch")
+    text = call("fetch")
+    assert "60 faces added, 0 replaced, 1 removed." in text
+    assert "All 119 faces of the index are here." in text
+    assert asked(index, "/vectors/fetch") == before + 1
+
+
+def test_only_refresh_sees_a_new_vector_under_an_old_id(index):
+    call("fetch")
+    index.put(["face-000"], np.eye(1, 16, dtype=np.float32), [{}])
+    assert json.loads(call("fetch", "--json"))["replaced"] == 0
+    assert json.loads(call("fetch", "--refresh", "--json"))["replaced"] == 1
+
+
+def test_recluster_looks_for_new_faces_first_unless_told_not_to(index):
+    plan = json.loads(call("recluster", "--json"))
+    assert list(plan) == [*PLAN, "source"]
+    assert plan["source"] == {"read": 60, "there": 60, "complete": True}
+    put(index, faces(seed=1, prefix="new"))
+    assert json.loads(call("recluster", "--no-fetch", "--json"))["gauges"]["faces"] == plan["gauges"]["faces"]
+    more = json.loads(call("recluster", "--json", "--publish"))
+    assert more["source"]["read"] == 120
+    assert more["gauges"]["faces"] == 2 * plan["gauges"]["faces"]
+    assert json.loads(call("runs", "--json"))[0]["params"]["source"] == more["source"]
+    index.put(["face-000"], np.eye(1, 16, dtype=np.float32), [{}])
+    before = asked(index, "/vectors/fetch")
+    call("recluster", "--refresh")
+    assert asked(index, "/vectors/fetch") > before
+    assert "Choose one of" in call_process("recluster", "--no-fetch", "--refresh").stderr
+
+
+def test_a_library_that_is_not_whole_says_so_before_the_plan(tmp_path, monkeypatch):
+    with PineconeServer(dimension=16, pod=True) as server:
+        put(server, faces())
+        monkeypatch.setenv("PINECONE_API_KEY", server.api_key)
+        monkeypatch.setenv("PINECONE_HOST", server.url)
+        assert "pod index" in call("recluster").splitlines()[0]
+        assert json.loads(call("recluster", "--json"))["source"]["complete"] is False
+
+
+def test_a_whole_library_says_nothing_of_it(index):
+    assert call("recluster").splitlines()[0].split()[1] == "people,"
+
+
+def test_status_reads_nothing_and_shows_where_faces_are_kept(index):
+    found = json.loads(call("status", "--json"))
+    assert (found["faces"], found["other_users"]) == (0, {})
+    assert "facecluster fetch" in call("status")
+    assert index.requests == []
+    call("fetch")
+    found = json.loads(call("status", "--json"))
+    assert found["faces"] == 60
+    assert "index faces-arcface" in found["faces_from"]
+    assert found["coverage"] == "All 60 faces of the index are here."
+    assert "faces from " in call("status")
+    assert index.api_key not in call("status")
+
+
+def test_a_command_that_needs_faces_reads_them_when_nobody_did(index):
+    assert len(json.loads(call("export", "--json"))["faces"]) == 60
+
+
+def test_an_import_goes_into_the_index(index, tmp_path):
+    path = write_faces(tmp_path / "more.npz", **faces(seed=2, prefix="more"))
+    assert "60 faces added" in call("import", str(path))
+    assert "more-000" in index.records()
+    assert "60 unchanged" in call("import", str(path))
+
+
+def test_erasing_a_person_erases_the_vectors_in_the_index_too(index):
+    call("recluster", "--publish")
+    person = json.loads(call("people", "--json"))[0]
+    asked_first = call_process("erase-person", person["cluster_id"])
+    assert "here and in the Pinecone index" in asked_first.stderr
+    call("erase-person", person["cluster_id"], "--yes-erase", str(person["face_count"]))
+    assert len(index.records()) == 60 - person["face_count"]
+    assert person["cover"] not in index.records()
+
+
+def test_an_index_that_does_not_answer_is_a_sentence(index):
+    index.faults.add("/", Fault.status(401), times=99)
+    result = call_process("fetch")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert index.api_key not in result.stderr
 
 
 # --- export ----------------------------------------------------------------------------------------------------------

@@ -95,12 +95,6 @@ def test_too_few_sharp_vectors_are_skipped_and_counted(service, monkeypatch):
     assert service.view().snapshot.run is None
 
 
-def test_a_pinecone_client_is_refused_and_nothing_is_clustered(service):
-    with pytest.raises(ConfigError, match="Pass None"):
-        run(run_clustering, object(), USER)
-    assert service.view().snapshot.run is None
-
-
 def test_a_setting_that_makes_no_sense_is_an_error_and_not_a_silence(service, monkeypatch):
     monkeypatch.setenv("CLUSTER_MIN_SAMPLES", "none")
     with pytest.raises(ConfigError, match="CLUSTER_MIN_SAMPLES"):

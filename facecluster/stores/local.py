@@ -6,16 +6,27 @@ import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from facecluster.errors import StoreDataError, StoreDeniedError, StoreError, StoreUnavailableError
 from facecluster.model import UserId
 
-FORMAT = 1
+FORMAT = 2
+
+_PATIENCE_S = 30.0
+
+# On its own, because erasing somebody lifts it for the length of a transaction.
+APPEND_ONLY = """
+create trigger log_is_append_only_1 before update on log begin select raise(abort, 'the log is append-only'); end;
+create trigger log_is_append_only_2 before delete on log begin select raise(abort, 'the log is append-only'); end;
+"""
 
 # WITHOUT ROWID where the key is the row: half the pages for the tables that hold a row per face.
-SCHEMA = """
+SCHEMA = (
+    """
 create table meta(key text primary key, value text not null) without rowid;
 create table faces(
     id text primary key, photo text not null, url text not null, folder text not null, crop_url text not null,
@@ -28,10 +39,8 @@ create table facts(
 ) without rowid;
 create table log(
     revision integer primary key, at text not null, author text not null, title text not null,
-    undoes integer, decisions text not null
+    undoes integer, decisions text not null, n_erased integer not null default 0
 );
-create trigger log_is_append_only_1 before update on log begin select raise(abort, 'the log is append-only'); end;
-create trigger log_is_append_only_2 before delete on log begin select raise(abort, 'the log is append-only'); end;
 create table runs(
     id text primary key, at text not null, author text not null, params text not null, fingerprint text not null,
     n_faces integer not null, n_people integer not null, n_noise integer not null,
@@ -42,6 +51,11 @@ create table run_faces(
     strength real not null, primary key(run_id, face_id)
 ) without rowid;
 """
+    + APPEND_ONLY
+)
+
+# What makes a library of each format one of the next.
+_UPGRADES = {1: "alter table log add column n_erased integer not null default 0;"}
 
 
 def user_folder(library: Path, user: UserId) -> Path:
@@ -73,17 +87,21 @@ class Database:
                 "Nothing was opened. Install a newer facecluster."
             )
         if found == 0:
-            for statement in _statements(SCHEMA):
-                db.execute(statement)
+            run_script(db, SCHEMA)
             db.execute("insert into meta values('user', ?)", (user,))
+        for older in range(found or FORMAT, FORMAT):
+            run_script(db, _UPGRADES[older])
+        if found < FORMAT:
             db.execute(f"pragma user_version = {FORMAT}")
 
     def _connect(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None:
             # Transactions are ours to begin and end: isolation_level=None keeps sqlite3 from guessing.
-            db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-            for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+            db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
+            _write_ahead(db)
+            # Deleted rows are overwritten: who was erased is not left behind in free pages of the file.
+            for pragma in ("synchronous=full", "foreign_keys=on", "secure_delete=on"):
                 db.execute(f"pragma {pragma}")
             self._local.db = db
         return db
@@ -93,6 +111,11 @@ class Database:
         """One transaction that holds the write lock from its first statement."""
         with translated(self.path), self._transaction("begin immediate") as db:
             yield db
+
+    def forget(self) -> None:
+        """Empty the write-ahead log, where what was deleted still stands; the next checkpoint does it otherwise."""
+        with suppress(sqlite3.OperationalError):  # the deletion itself is written
+            self._connect().execute("pragma wal_checkpoint(truncate)")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -113,6 +136,17 @@ class Database:
             raise
 
 
+# SQLite waits for locks by itself, but not here, where two processes that just made the file both want it alone.
+@retry(
+    retry=retry_if_exception(lambda exc: isinstance(exc, sqlite3.OperationalError) and "locked" in str(exc)),
+    stop=stop_after_delay(_PATIENCE_S),
+    wait=wait_random(0.01, 0.05),
+    reraise=True,
+)
+def _write_ahead(db: sqlite3.Connection) -> None:
+    db.execute("pragma journal_mode=wal")
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system say into our own errors."""
@@ -121,7 +155,8 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as exc:
         if "locked" in str(exc) or "busy" in str(exc):
             raise StoreUnavailableError(
-                f"The library {path} has been held by another process for 30 seconds. Nothing was written. Try again."
+                f"The library {path} has been held by another process for {_PATIENCE_S:.0f} seconds. "
+                "Nothing was written. Try again."
             ) from exc
         if "readonly" in str(exc) or "unable to open" in str(exc):
             raise StoreDeniedError(
@@ -158,11 +193,11 @@ def users_with_faces(library: Path) -> dict[UserId, int]:
     return found
 
 
-def _statements(script: str) -> Iterator[str]:
-    """Split a script where SQLite itself sees a whole statement; `executescript` would end our transaction."""
+def run_script(db: sqlite3.Connection, script: str) -> None:
+    """Run statements inside the transaction there is; `executescript` would end it."""
     part = ""
     for line in script.splitlines(keepends=True):
         part += line
         if sqlite3.complete_statement(part):
-            yield part
+            db.execute(part)
             part = ""

@@ -4,14 +4,18 @@
 Adding faces writes the next generation aside, syncs it, and then commits the row that names it: a crash leaves the
 old generation or the new one. `crops.G.bin` only grows until faces are removed; bytes after the last committed offset
 are never read.
+
+The same files are the cache of a hosted index; `meta` then says how much of the index is here.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -20,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.errors import InputError, StoreDataError, StoreUnavailableError
-from facecluster.model import FaceBatch, FaceId, FaceSet, Fetched, content_fingerprint
+from facecluster.model import Coverage, FaceBatch, FaceId, FaceSet, Fetched, content_fingerprint
 from facecluster.ports import Progress
 from facecluster.stores.local import Database, translated
 
@@ -42,12 +46,12 @@ class LocalFaceStore:
     """A `FaceStore` in one folder."""
 
     def __init__(self, database: Database) -> None:
-        self._db = database
+        self.database = database
 
     def version(self) -> str:
         """Generation and fingerprint of what `read` returns."""
-        with self._db.read() as db:
-            meta = _meta(db)
+        with self.database.read() as db:
+            meta = meta_of(db)
         return f"{meta.get('generation', '0')}:{meta.get('metadata_version', '0')}"
 
     def read(self, progress: Progress | None = None) -> FaceSet:
@@ -65,7 +69,14 @@ class LocalFaceStore:
             blur_score=np.array(columns[5], np.float32),
             boxes=np.array(columns[6:10], np.float32).T.copy(),
             fingerprint=meta.get("fingerprint", content_fingerprint((), np.empty((0, 0), np.float32))),
+            picture_marks=tuple(sha[:8].hex() for sha in columns[12]),
+            coverage=coverage_in(meta),
         )
+
+    def coverage(self) -> Coverage | None:
+        """How much of a hosted index is here; None where nobody said."""
+        with self.database.read() as db:
+            return coverage_in(meta_of(db))
 
     def must_fetch(self) -> bool:
         """No: this is where the faces are."""
@@ -80,51 +91,67 @@ class LocalFaceStore:
         """Write faces: (added, replaced, unchanged). Vectors must be unit rows of the library's dimension."""
         if not batch.ids:
             return 0, 0, 0
-        with self._db.write() as db:
-            meta = _meta(db)
+        with self.database.write() as db:
+            meta = meta_of(db)
             old_ids = [row[0] for row in db.execute("select id from faces order by id")]
-            old = self._map(meta, len(old_ids))
-            if len(old_ids) and old.shape[1] != batch.vectors.shape[1]:
-                raise InputError(
-                    f"The faces have {batch.vectors.shape[1]} numbers each, and this library holds vectors of "
-                    f"{old.shape[1]}. Nothing was imported. Use another library for another model."
-                )
-            place = {face: row for row, face in enumerate(old_ids)}
-            known = {
-                face: db.execute(f"select {_COLUMNS} from faces where id = ?", (face,)).fetchone()  # noqa: S608
-                for face in batch.ids
-                if face in place
-            }
-            changed = [
-                i
-                for i, face in enumerate(batch.ids)
-                if face not in known
-                or known[face][:10] != _row(batch, i)
-                or (batch.crops[i] and not self._holds(meta, known[face], batch.crops[i]))
-                or not np.array_equal(old[place[face]], batch.vectors[i])
-            ]
+            changed, known = self._changed(db, meta, old_ids, batch)
             if changed:
                 self._write_crops_and_rows(db, meta, batch, changed, known)
-                self._write_vectors(db, meta, old_ids, old, batch, changed)
+                self._write_vectors(db, meta, old_ids, self.mapped(meta, len(old_ids)), batch, changed)
             replaced = sum(batch.ids[i] in known for i in changed)
-        self._sweep()
+            _recount(db, meta, len(changed) - replaced)
+        self.sweep()
         return len(changed) - replaced, replaced, len(batch.ids) - len(changed)
+
+    def changed(self, batch: FaceBatch) -> list[int]:
+        """Places in the batch of faces that `add` would write."""
+        with self.database.read() as db:
+            ids = [row[0] for row in db.execute("select id from faces order by id")]
+            return self._changed(db, meta_of(db), ids, batch)[0]
+
+    def _changed(
+        self, db: sqlite3.Connection, meta: dict[str, str], old_ids: list[str], batch: FaceBatch
+    ) -> tuple[list[int], dict[str, tuple[Any, ...]]]:
+        """Faces of the batch that are new or other than here, and the rows of those that are here."""
+        old = self.mapped(meta, len(old_ids))
+        if len(old_ids) and old.shape[1] != batch.vectors.shape[1]:
+            raise InputError(
+                f"The faces have {batch.vectors.shape[1]} numbers each, and this library holds vectors of "
+                f"{old.shape[1]}. Nothing was imported. Use another library for another model."
+            )
+        place = {face: row for row, face in enumerate(old_ids)}
+        known = {
+            face: db.execute(f"select {_COLUMNS} from faces where id = ?", (face,)).fetchone()  # noqa: S608
+            for face in batch.ids
+            if face in place
+        }
+        changed = [
+            i
+            for i, face in enumerate(batch.ids)
+            if face not in known
+            or known[face][:10] != row_of(batch, i)
+            or (batch.crops[i] and not self.holds(meta, known[face][10:], batch.crops[i]))
+            or not np.array_equal(old[place[face]], batch.vectors[i])
+        ]
+        return changed, known
 
     def remove(self, faces: Sequence[FaceId]) -> int:
         """Forget these faces; their crops' bytes go with the rewritten file."""
         gone = set(faces)
-        with self._db.write() as db:
-            meta = _meta(db)
+        with self.database.write() as db:
+            meta = meta_of(db)
             ids = [row[0] for row in db.execute("select id from faces order by id")]
             if gone.isdisjoint(ids):
                 return 0
             keep = np.array([face not in gone for face in ids], np.bool_)
-            vectors = self._map(meta, len(ids))
+            vectors = self.mapped(meta, len(ids))
             db.executemany("delete from faces where id = ?", ((face,) for face in ids if face in gone))
             left = [face for face in ids if face not in gone]
-            self._commit_generation(db, meta, left, np.asarray(vectors)[keep])
-            self._rewrite_crops(db, meta)
-        self._sweep()
+            self.commit_generation(db, meta, left, vectors.shape[1], [np.asarray(vectors)[keep]])
+            self.rewrite_crops(db, meta)
+            _recount(db, meta, -int((~keep).sum()))
+        self.sweep()
+        self.database.forget()
         return int((~keep).sum())
 
     def crop(self, face: FaceId) -> bytes:
@@ -135,8 +162,8 @@ class LocalFaceStore:
         """What `read` makes of one snapshot, or of a fresh one where the files of the first were swept meanwhile."""
         seen = ""
         for _ in range(_SNAPSHOTS):
-            with self._db.read() as db:
-                now = str(_meta(db))
+            with self.database.read() as db:
+                now = str(meta_of(db))
                 try:
                     return read(db)
                 except (StoreDataError, FileNotFoundError):
@@ -144,45 +171,46 @@ class LocalFaceStore:
                         raise
                     seen = now
         raise StoreUnavailableError(
-            f"The library {self._db.path} is rewritten faster than it can be read. Nothing was changed. Try again."
+            f"The library {self.database.path} is rewritten faster than it can be read. Nothing was changed. Try again."
         )
 
     def _read_all(self, db: sqlite3.Connection) -> tuple[dict[str, str], list[tuple[Any, ...]], NDArray[np.float32]]:
-        meta = _meta(db)
+        meta = meta_of(db)
         rows = db.execute(f"select {_COLUMNS} from faces order by id").fetchall()  # noqa: S608  (a constant)
-        return meta, rows, self._map(meta, len(rows))
+        return meta, rows, self.mapped(meta, len(rows))
 
     def _read_crop(self, db: sqlite3.Connection, face: FaceId) -> bytes:
         row = db.execute("select crop_offset, crop_length, crop_sha from faces where id = ?", (face,)).fetchone()
         if row is None or row[1] == 0:
             return b""
-        path = self._crops(_meta(db))
+        path = self._crops(meta_of(db))
         with suppress(FileNotFoundError), path.open("rb") as file:
             data = _piece(file, row[0], row[1])
             if sha256(data).digest() == row[2]:
                 return data
         raise StoreDataError(f"The picture of face {face!r} is damaged in {path}. Import it again to mend it.")
 
-    def _holds(self, meta: dict[str, str], row: tuple[Any, ...], crop: bytes) -> bool:
-        """Whether the picture of a row is this one, and is really there: importing again mends a damaged file."""
-        if row[12] != sha256(crop).digest() or not self._crops(meta).is_file():
+    def holds(self, meta: dict[str, str], row: tuple[Any, ...], crop: bytes) -> bool:
+        """Whether a picture (offset, length, hash) is this one, and is really there: importing mends damaged files."""
+        if row[2] != sha256(crop).digest() or not self._crops(meta).is_file():
             return False
         with self._crops(meta).open("rb") as file:
-            return _piece(file, row[10], row[11]) == crop
+            return _piece(file, row[0], row[1]) == crop
 
-    def _map(self, meta: dict[str, str], n: int) -> NDArray[np.float32]:
+    def mapped(self, meta: dict[str, str], n: int) -> NDArray[np.float32]:
+        """The vectors, a read-only memory map; `n` faces are listed."""
         dimension = int(meta.get("dimension", 0))
         if n == 0:
             return np.empty((0, dimension), np.float32)
         path = self._vectors(meta["generation"])
         with suppress(FileNotFoundError):
-            return self._mapped(path, n, dimension)
+            return self._opened(path, n, dimension)
         raise StoreDataError(
             f"The library lists {n:,} faces, and {path} is not there. "
             "Nothing was changed. Restore the folder from a backup, or import the faces again."
         )
 
-    def _mapped(self, path: Path, n: int, dimension: int) -> NDArray[np.float32]:
+    def _opened(self, path: Path, n: int, dimension: int) -> NDArray[np.float32]:
         size = path.stat().st_size
         if size != n * dimension * 4:
             raise StoreDataError(
@@ -192,10 +220,10 @@ class LocalFaceStore:
         return np.memmap(path, "<f4", "r", shape=(n, dimension))
 
     def _vectors(self, generation: str) -> Path:
-        return self._db.folder / f"vectors.{generation}.f32"
+        return self.database.folder / f"vectors.{generation}.f32"
 
     def _crops(self, meta: dict[str, str]) -> Path:
-        return self._db.folder / f"crops.{meta.get('crops_generation', '0')}.bin"
+        return self.database.folder / f"crops.{meta.get('crops_generation', '0')}.bin"
 
     def _write_crops_and_rows(
         self,
@@ -220,12 +248,12 @@ class LocalFaceStore:
                 else:  # a file without pictures does not take away the ones that are there
                     before = known.get(batch.ids[i])
                     where = before[10:13] if before else (0, 0, b"")
-                rows.append((*_row(batch, i), *where))
+                rows.append((*row_of(batch, i), *where))
             file.flush()
             os.fsync(file.fileno())
         db.executemany("insert or replace into faces values(?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
-        _put(db, "crops_end", str(end))
-        _put(db, "metadata_version", str(int(meta.get("metadata_version", 0)) + 1))
+        put(db, "crops_end", str(end))
+        put(db, "metadata_version", str(int(meta.get("metadata_version", 0)) + 1))
 
     def _write_vectors(
         self,
@@ -247,22 +275,52 @@ class LocalFaceStore:
             vectors[~is_new] = old[kept]
         if len(ids) == len(old_ids) and np.array_equal(vectors, old):
             return  # only metadata or pictures changed: hierarchies stay valid
-        self._commit_generation(db, meta, ids, vectors)
+        self.commit_generation(db, meta, ids, vectors.shape[1], [vectors])
 
-    def _commit_generation(
-        self, db: sqlite3.Connection, meta: dict[str, str], ids: list[str], vectors: NDArray[np.float32]
+    def commit_generation(
+        self,
+        db: sqlite3.Connection,
+        meta: dict[str, str],
+        ids: Sequence[str],
+        dimension: int,
+        blocks: Iterable[NDArray[np.float32]],
     ) -> None:
+        """Write the vectors of these ids, block by block, as the next generation; shown once the transaction ends."""
         generation = str(int(meta.get("generation", 0)) + 1)
-        with self._vectors(generation).open("wb") as file:
-            file.write(np.ascontiguousarray(vectors, "<f4").data)
+        path = self._vectors(generation)
+        with path.open("wb") as file:
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, "<f4").data)
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(self._db.folder)
-        _put(db, "generation", generation)
-        _put(db, "dimension", str(vectors.shape[1]))
-        _put(db, "fingerprint", content_fingerprint(tuple(ids), vectors))
+        _sync_folder(self.database.folder)
+        put(db, "generation", generation)
+        put(db, "dimension", str(dimension))
+        vectors = self.mapped({"generation": generation, "dimension": str(dimension)}, len(ids))
+        put(db, "fingerprint", content_fingerprint(tuple(ids), vectors))
 
-    def _rewrite_crops(self, db: sqlite3.Connection, meta: dict[str, str]) -> None:
+    def append_crops(self, db: sqlite3.Connection, meta: dict[str, str], source: Path, length: int) -> int:
+        """Put the pictures of another file behind the ones there are; where they begin."""
+        start = int(meta.get("crops_end", 0))
+        if not length:
+            return start
+        path = self._crops(meta)
+        path.touch()
+        with source.open("rb") as pictures, path.open("r+b") as file:
+            file.seek(start)
+            left = length
+            while left and (piece := pictures.read(min(left, 2**22))):
+                file.write(piece)
+                left -= len(piece)
+            if left:
+                raise StoreDataError(f"{source} lacks {left:,} bytes of pictures. Nothing was changed. Fetch again.")
+            file.flush()
+            os.fsync(file.fileno())
+        put(db, "crops_end", str(start + length))
+        return start
+
+    def rewrite_crops(self, db: sqlite3.Connection, meta: dict[str, str]) -> None:
+        """Leave the pictures of faces that are gone behind."""
         rows = db.execute("select id, crop_offset, crop_length from faces where crop_length > 0").fetchall()
         old = self._crops(meta)
         generation = str(int(meta.get("crops_generation", 0)) + 1)
@@ -278,31 +336,52 @@ class LocalFaceStore:
                         end += length
             target.flush()
             os.fsync(target.fileno())
-        _sync_folder(self._db.folder)
-        _put(db, "crops_generation", generation)
-        _put(db, "crops_end", str(end))
-        _put(db, "metadata_version", str(int(meta.get("metadata_version", 0)) + 1))
+        _sync_folder(self.database.folder)
+        put(db, "crops_generation", generation)
+        put(db, "crops_end", str(end))
+        put(db, "metadata_version", str(int(meta.get("metadata_version", 0)) + 1))
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Delete generations that no row names; whoever still has one mapped keeps it until it lets go."""
-        with self._db.write() as db, translated(self._db.path):
-            meta = _meta(db)
+        with self.database.write() as db, translated(self.database.path):
+            meta = meta_of(db)
             current = {self._vectors(meta.get("generation", "0")), self._crops(meta)}
-            for path in [*self._db.folder.glob("vectors.*.f32"), *self._db.folder.glob("crops.*.bin")]:
+            for path in [*self.database.folder.glob("vectors.*.f32"), *self.database.folder.glob("crops.*.bin")]:
                 if path not in current:
                     with suppress(OSError):  # the write has succeeded; what cannot be deleted now goes at the next one
                         path.unlink()
 
 
-def _meta(db: sqlite3.Connection) -> dict[str, str]:
+def meta_of(db: sqlite3.Connection) -> dict[str, str]:
+    """All that `meta` says."""
     return dict(db.execute("select key, value from meta").fetchall())
 
 
-def _put(db: sqlite3.Connection, key: str, value: str) -> None:
+def put(db: sqlite3.Connection, key: str, value: str) -> None:
+    """Write one line of `meta`."""
     db.execute("insert or replace into meta values(?, ?)", (key, value))
 
 
-def _row(batch: FaceBatch, i: int) -> _Row:
+def coverage_in(meta: dict[str, str]) -> Coverage | None:
+    """How much of a hosted index is here, as `meta` has it."""
+    return Coverage(**json.loads(meta["coverage"])) if "coverage" in meta else None
+
+
+def put_coverage(db: sqlite3.Connection, coverage: Coverage) -> None:
+    """Say how much of a hosted index is here."""
+    put(db, "coverage", json.dumps(asdict(coverage)))
+
+
+def _recount(db: sqlite3.Connection, meta: dict[str, str], n_more: int) -> None:
+    """Faces were written or erased here and in the hosted index alike."""
+    said = coverage_in(meta)
+    if said is not None and n_more:
+        there = None if said.n_there is None else said.n_there + n_more
+        put_coverage(db, replace(said, n_read=said.n_read + n_more, n_there=there))
+
+
+def row_of(batch: FaceBatch, i: int) -> _Row:
+    """One face as its row, without the place of its picture."""
     return (
         batch.ids[i],
         batch.photo[i],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 
+from facecluster.clustering import NOISE
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.model import (
     ChangeRecord,
@@ -21,7 +22,13 @@ from facecluster.model import (
     Run,
     RunRecord,
 )
-from facecluster.stores.local import Database
+from facecluster.ports import KEPT_RUNS
+from facecluster.stores.local import APPEND_ONLY, Database, run_script
+
+ERASED_TITLE = "A change about somebody who was erased"
+
+_ABOUT_RUNS = ("live_run", "run_name")
+_VALUE_IS_AN_ID = ("pin", "cover", "merged_into")
 
 
 class LocalPeopleStore:
@@ -44,36 +51,23 @@ class LocalPeopleStore:
 
     def apply(self, change: ChangeSet) -> int:
         """Write the change set in one transaction."""
-        now = datetime.now(UTC).isoformat(timespec="microseconds")  # orders two runs of one second
         with self._db.write() as db:
-            revision = _revision(db)
-            if revision != change.base_revision:
-                raise StaleWriteError(
-                    f"Somebody changed this library meanwhile: {_last_title(db)} "
-                    f"(revision {revision}, and yours was made on {change.base_revision}). "
-                    "Nothing was written. Look at what changed, then do it again."
-                )
-            for decision in change.decisions:
-                _write_fact(db, decision)
-            if change.run is not None:
-                _write_run(db, change.run, now, change.author)
-            db.execute(
-                "insert into log values(?,?,?,?,?,?)",
-                (revision + 1, now, change.author, change.title, change.undoes, _dump(change.decisions)),
-            )
-            return revision + 1
+            revision = _write(db, change)
+        if change.erased:
+            self._db.forget()
+        return revision
 
     def history(self, limit: int, before: int | None = None) -> Sequence[ChangeRecord]:
         """Change sets, newest first."""
         with self._db.read() as db:
             rows = db.execute(
-                "select revision, at, author, title, undoes, decisions from log where revision < ? "
+                "select revision, at, author, title, decisions, undoes, n_erased from log where revision < ? "
                 "order by revision desc limit ?",
                 (before if before is not None else 2**62, limit),
             ).fetchall()
         return [
-            ChangeRecord(revision, at, author, title, tuple(Decision(*d) for d in json.loads(decisions)), undoes)
-            for revision, at, author, title, undoes, decisions in rows
+            ChangeRecord(revision, at, author, title, _load(decisions), undoes, n_erased)
+            for revision, at, author, title, decisions, undoes, n_erased in rows
         ]
 
     def runs(self) -> Sequence[RunRecord]:
@@ -88,6 +82,33 @@ class LocalPeopleStore:
         """One run, whole."""
         with self._db.read() as db:
             return _read_run(db, run_id)
+
+
+def _write(db: sqlite3.Connection, change: ChangeSet) -> int:
+    now = datetime.now(UTC).isoformat(timespec="microseconds")  # orders two runs of one second
+    revision = _revision(db)
+    if revision != change.base_revision:
+        raise StaleWriteError(
+            f"Somebody changed this library meanwhile: {_last_title(db)} "
+            f"(revision {revision}, and yours was made on {change.base_revision}). "
+            "Nothing was written. Look at what changed, then do it again."
+        )
+    was_live = _live_run(db)
+    for decision in change.decisions:
+        _write_fact(db, decision)
+    if change.run is not None:
+        _write_run(db, change.run, now, change.author)
+    _check_live_run(db, was_live)
+    if change.run is not None:
+        _prune(db, was_live)
+    gone = frozenset(change.erased) - {""}  # "" is the object of a fact about one thing, and no id
+    db.execute(
+        "insert into log(revision, at, author, title, undoes, decisions, n_erased) values(?,?,?,?,?,?,?)",
+        (revision + 1, now, change.author, change.title, change.undoes, _dump(change.decisions), len(gone)),
+    )
+    if gone:
+        _erase(db, gone)
+    return revision + 1
 
 
 def _revision(db: sqlite3.Connection) -> int:
@@ -114,16 +135,23 @@ def _write_fact(db: sqlite3.Connection, decision: Decision) -> None:
         db.execute("insert or replace into facts values(?,?,?,?)", (*decision.key, decision.value))
 
 
-def _dump(decisions: tuple[Decision, ...]) -> str:
+def _dump(decisions: Iterable[Decision]) -> str:
     rows = [[d.kind, d.subject, d.object, d.value, d.before] for d in decisions]
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
+def _load(decisions: str) -> tuple[Decision, ...]:
+    return tuple(Decision(*row) for row in json.loads(decisions))
+
+
 def _write_run(db: sqlite3.Connection, run: Run, now: str, author: str) -> None:
-    if db.execute("select 1 from runs where id = ?", (run.id,)).fetchone():
-        return  # the id is the content: publishing the same run again only moves the pointer
     people = {owner for owner in run.owner if owner is not None}
-    noise = sum(o is None and label == -1 for o, label in zip(run.owner, run.label.tolist(), strict=True))
+    noise = sum(o is None and label == NOISE for o, label in zip(run.owner, run.label.tolist(), strict=True))
+    counts = (len(run.faces), len(people), noise)
+    found = db.execute("select n_faces, n_people, n_noise from runs where id = ?", (run.id,)).fetchone()
+    if found == counts:
+        return  # the id is the content: publishing the same run again only moves the pointer
+    _drop_run(db, run.id)  # somebody was erased from it, whose faces were imported again since
     db.execute(
         "insert into runs values(?,?,?,?,?,?,?,?,?,?)",
         (
@@ -132,15 +160,107 @@ def _write_run(db: sqlite3.Connection, run: Run, now: str, author: str) -> None:
             author,
             json.dumps(run.params, sort_keys=True),
             run.fingerprint,
-            len(run.faces),
-            len(people),
-            noise,
+            *counts,
             json.dumps(dict(run.reason), ensure_ascii=False),
-            json.dumps([[q.kind, q.person, q.other, q.n_faces] for q in run.questions]),
+            _dump_questions(run.questions),
         ),
     )
     rows = zip(run.faces, run.owner, run.label.tolist(), run.strength.tolist(), strict=True)
     db.executemany("insert into run_faces values(?,?,?,?,?)", ((run.id, *row) for row in rows))
+
+
+def _drop_run(db: sqlite3.Connection, run_id: str) -> None:
+    db.execute("delete from run_faces where run_id = ?", (run_id,))
+    db.execute("delete from runs where id = ?", (run_id,))
+
+
+def _live_run(db: sqlite3.Connection) -> str | None:
+    row = db.execute("select value from facts where kind = 'live_run'").fetchone()
+    return None if row is None else str(row[0])
+
+
+def _check_live_run(db: sqlite3.Connection, was_live: str | None) -> None:
+    """A run that is shown must be there; one that was shown before is, or was never more than a name."""
+    live = _live_run(db)
+    if live is None or live == was_live or db.execute("select 1 from runs where id = ?", (live,)).fetchone():
+        return
+    raise StaleWriteError(
+        f"The run {live!r} is no longer kept: the last {KEPT_RUNS} are, the one that is shown, and those with a name. "
+        "Nothing was written. Choose one of the runs that `History` lists."
+    )
+
+
+def _prune(db: sqlite3.Connection, was_live: str | None) -> None:
+    """Let go of runs that are neither new, nor shown now or a moment ago, nor named."""
+    ids = [row[0] for row in db.execute("select id from runs order by at desc, id")]
+    named = {row[0] for row in db.execute("select subject from facts where kind = 'run_name'")}
+    asked_for = {*named, was_live, _live_run(db)}
+    for run_id in ids[KEPT_RUNS:]:
+        if run_id not in asked_for:
+            _drop_run(db, run_id)
+
+
+def _names(decision: Decision, gone: frozenset[str]) -> bool:
+    """Whether a decision speaks of one of these faces or people. A name, a mark or a run may read like an id."""
+    if decision.kind in _ABOUT_RUNS:
+        return False
+    ids = {decision.subject, decision.object}
+    if decision.kind in _VALUE_IS_AN_ID:
+        ids |= {decision.value or "", decision.before or ""}
+    return not ids.isdisjoint(gone)
+
+
+def _erase(db: sqlite3.Connection, gone: frozenset[str]) -> None:
+    """Take out of the library everything that names these faces and people."""
+    facts = [Decision(k, s, o, v, None) for k, s, o, v in db.execute("select kind, subject, object, value from facts")]
+    db.executemany(
+        "delete from facts where kind = ? and subject = ? and object = ?",
+        [fact.key for fact in facts if _names(fact, gone)],
+    )
+    _erase_from_log(db, gone)
+    for run_id, reason, questions in db.execute("select id, reason, questions from runs").fetchall():
+        _erase_from_run(db, run_id, gone)
+        reasons = {face: text for face, text in json.loads(reason).items() if face not in gone}
+        asked = [q for q in _load_questions(questions) if gone.isdisjoint({q.person, q.other})]
+        db.execute(
+            "update runs set reason = ?, questions = ? where id = ?",
+            (json.dumps(reasons, ensure_ascii=False), _dump_questions(asked), run_id),
+        )
+
+
+def _erase_from_log(db: sqlite3.Connection, gone: frozenset[str]) -> None:
+    log = [(*row[:2], _load(row[2])) for row in db.execute("select revision, title, decisions from log")]
+    names = {d.value for _, _, said in log for d in said if d.kind == "name" and d.subject in gone and d.value}
+    cleaned = [
+        (
+            ERASED_TITLE if any(name in title for name in names) else title,
+            tuple(d for d in decisions if not _names(d, gone)),
+            revision,
+        )
+        for revision, title, decisions in log
+    ]
+    changed = [
+        (title, _dump(kept), revision)
+        for (title, kept, revision), (_, old_title, decisions) in zip(cleaned, log, strict=True)
+        if (title, len(kept)) != (old_title, len(decisions))
+    ]
+    for trigger in ("log_is_append_only_1", "log_is_append_only_2"):
+        db.execute(f"drop trigger {trigger}")
+    db.executemany("update log set title = ?, decisions = ? where revision = ?", changed)
+    run_script(db, APPEND_ONLY)
+
+
+def _erase_from_run(db: sqlite3.Connection, run_id: str, gone: frozenset[str]) -> None:
+    """Faces go; a face that stays and was theirs is nobody's in this run."""
+    db.executemany("delete from run_faces where run_id = ? and face_id = ?", [(run_id, id_) for id_ in gone])
+    owners = {row[0] for row in db.execute("select distinct owner from run_faces where run_id = ?", (run_id,))}
+    for owner in owners & gone:  # each one is a look at the whole run: only the people, not the faces
+        db.execute("update run_faces set owner = null where run_id = ? and owner = ?", (run_id, owner))
+    db.execute(
+        "update runs set (n_faces, n_people, n_noise) = (select count(*), count(distinct owner), "
+        "coalesce(sum(owner is null and label = ?), 0) from run_faces where run_id = runs.id) where id = ?",
+        (NOISE, run_id),
+    )
 
 
 def _read_run(db: sqlite3.Connection, run_id: str) -> Run:
@@ -160,5 +280,13 @@ def _read_run(db: sqlite3.Connection, run_id: str) -> Run:
         label=np.array(labels, np.int32),
         strength=np.array(strengths, np.float32),
         reason={FaceId(k): v for k, v in json.loads(head[2]).items()},
-        questions=tuple(Question(kind, p, o, n) for kind, p, o, n in json.loads(head[3])),
+        questions=_load_questions(head[3]),
     )
+
+
+def _dump_questions(questions: Iterable[Question]) -> str:
+    return json.dumps([[q.kind, q.person, q.other, q.n_faces] for q in questions])
+
+
+def _load_questions(questions: str) -> tuple[Question, ...]:
+    return tuple(Question(kind, person, other, n) for kind, person, other, n in json.loads(questions))

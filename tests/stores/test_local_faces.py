@@ -289,7 +289,7 @@ if where.startswith('fsync'):
 elif where == 'before the commit':
     local_faces.content_fingerprint = die
 elif where == 'before the sweep':
-    local_faces.LocalFaceStore._sweep = die
+    local_faces.LocalFaceStore.sweep = die
 store.add(batch(['b', 'c'], 7, [b'new-b', b'new-c'])) if act == 'add' else store.remove(['a'])
 print('survived')
 """
