@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -23,7 +24,20 @@ MAX_PIXELS = 4_000_000
 MAX_SKETCH_RATIO = 3
 
 _DATA_URI = re.compile(r"data:image/(?:jpeg|jpg|png|webp);base64,", re.IGNORECASE)
-_CLOUDINARY_FACE = "/upload/c_thumb,g_face,w_200,h_200/"
+_THUMB = "c_thumb,g_face,w_200,h_200"
+_THUMB_OF_ALL = "c_thumb,g_faces,w_200,h_200"
+_AT_MOST = "c_limit,w_200,h_200"
+# Segments of a Cloudinary address after /upload/: "w_900,q_auto" changes the picture, "v1712" is its version, and
+# "s--Ab3dE6gH--" signs everything after it.
+_CHANGES = re.compile(r"[a-z]{1,4}_[^,/]+(?:,[a-z]{1,4}_[^,/]+)*")
+_VERSION = re.compile(r"v\d+")
+_SIGNATURE = re.compile(r"s--[\w-]+--")
+_MOST_PIXELS = 100_000  # a side of a photo; boxes come from outside
+# What a browser leaves out of an address or takes for a slash: with one of them, its host is not the one read here.
+_TREACHEROUS = re.compile(r"[\x00-\x1f\x7f\\]")
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of a face, in pixels of its photo."""
 
 
 def checked_crop(data: bytes) -> bytes:
@@ -78,21 +92,75 @@ def crop_from_text(text: str) -> tuple[bytes, str]:
     return checked_crop(data), ""
 
 
+def secured(url: str) -> str:
+    """The https address of a picture at Cloudinary, which serves both and calls the plain one `url`; others as is."""
+    if url[:7].lower() == "http://" and _is_cloudinary(url):
+        return f"https://{url[7:]}"
+    return url
+
+
 def thumbnail_url(url: str) -> str:
     """Address of a face-sized picture: Cloudinary's face transformation, any other address as it is."""
-    if urlsplit(url).hostname == "res.cloudinary.com":
-        return url.replace("/upload/", _CLOUDINARY_FACE, 1)
-    return url
+    return _transformed(url, _THUMB) or url
+
+
+def face_in_photo_url(url: str, box: Box | None, n_faces: int = 1) -> str:
+    """Address of the picture of one face, cut out by the host of its photo; "" where that host cuts nothing out.
+
+    Parameters
+    ----------
+    box : Box | None
+        Where the face is, None where unknown: then Cloudinary's own face detection finds it.
+    n_faces : int
+        Known faces of the photo. Detection takes the largest, which is somebody else for all but one of several
+        faces: those are shown together rather than as the wrong one.
+    """
+    crop = _crop(box) if box is not None else ""
+    return _transformed(url, f"{crop}/{_AT_MOST}" if crop else _THUMB if n_faces == 1 else _THUMB_OF_ALL)
+
+
+def _crop(box: Box) -> str:
+    """Cloudinary's words for exactly this box; "" for one that cannot be."""
+    if not all(-_MOST_PIXELS < side < _MOST_PIXELS for side in box):  # not finite, among others
+        return ""
+    left, top = max(math.floor(box[0]), 0), max(math.floor(box[1]), 0)
+    width, height = math.ceil(box[2]) - left, math.ceil(box[3]) - top
+    return f"c_crop,x_{left},y_{top},w_{width},h_{height}" if width > 0 and height > 0 else ""
+
+
+def _transformed(url: str, change: str) -> str:
+    """A Cloudinary address with one more change, after those it has; "" where it cannot take one."""
+    if not _is_cloudinary(url):
+        return ""
+    parts = urlsplit(url)
+    before, upload, after = parts.path.partition("/upload/")
+    segments = after.split("/")
+    if not upload or _SIGNATURE.fullmatch(segments[0]):  # a signature holds for what it was made for, and no more
+        return ""
+    version = next((at for at, segment in enumerate(segments) if _VERSION.fullmatch(segment)), 0)
+    # Boxes are measured in the picture that the address shows, so what it changes already comes first.
+    at = version if all(map(_CHANGES.fullmatch, segments[:version])) else 0
+    return parts._replace(path="/".join([f"{before}/upload", *segments[:at], change, *segments[at:]])).geturl()
+
+
+def _is_cloudinary(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # brackets that do not close
+        return False
+    return host == "cloudinary.com" or host.endswith(".cloudinary.com")
 
 
 def may_load(url: str, hosts: Sequence[str]) -> bool:
     """Whether the browser may load this address: https, and a host in the setting `image_hosts`."""
+    if not url.lower().startswith("https://") or _TREACHEROUS.search(url):
+        return False
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:  # brackets that do not close, a port that is no number
         return False
-    return parts.scheme == "https" and host in hosts and "@" not in parts.netloc and port in (None, 443)
+    return host in hosts and "@" not in parts.netloc and port in (None, 443)
 
 
 def decoded(data: bytes, size: int | None = None) -> Image.Image:
@@ -133,7 +201,7 @@ def placeholder(size: int) -> Image.Image:
 class FaceInPhoto:
     """One face of a photo: where it is (left, top, right, bottom, pixels), its picture, whether it is the one meant."""
 
-    box: tuple[float, float, float, float]
+    box: Box
     crop: bytes
     is_meant: bool
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from facecluster.clustering import cover
 from facecluster.decisions import resolve
 from facecluster.errors import InputError, StaleWriteError
+from facecluster.images import secured
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
 from facecluster.row_state import UNSEEN, RowState, live_labels, owners
 from facecluster.search import Hit, cosine, distances, nearest_owned, widened
@@ -413,7 +414,7 @@ class View:
 
 def _host(url: str) -> str:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(secured(url))
         return (parts.hostname or "").lower() if parts.scheme == "https" else ""
     except ValueError:  # brackets that do not close
         return ""

@@ -15,12 +15,7 @@ def main() -> None:
     face, person, asked = finding.query()
     if not len(view.faces):
         widgets.page_head("Find")
-        widgets.empty(
-            "No faces yet",
-            "Import them with  facecluster import FILE  and this page finds look-alikes.",
-            "pages/status.py",
-            "See where this library is, or open the demo",
-        )
+        widgets.no_faces("and this page finds look-alikes.")
         return
     widgets.page_head("Find", "Whom does this face look like?" if face else "Who looks like this?")
     if asked and not face and not person:

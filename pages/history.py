@@ -1,8 +1,8 @@
-"""History: every change with who made it and when, and every published run; both can be taken back."""
+"""History: every change with who made it and when, and the published runs that are kept; both can be taken back."""
 
 import streamlit as st
 
-from facecluster.ui import session, widgets
+from facecluster.ui import fetching, session, widgets
 
 MORE = 50
 
@@ -10,7 +10,7 @@ MORE = 50
 def main() -> None:
     view = session.view()
     total = view.snapshot.revision
-    widgets.page_head("History", f"{widgets.plural(total, 'change', 'changes')}, nothing is ever deleted")
+    widgets.page_head("History", widgets.plural(total, "change", "changes") + ", the newest first")
     if not total:
         widgets.empty(
             "Nothing has happened yet",
@@ -47,9 +47,10 @@ def change(record, is_gone) -> None:
         with st.container(gap=None):
             st.text(record.title)
             widgets.small(f"{widgets.when(record.at)} · {record.author}", f"change-{record.revision}")
-        if is_gone:
+        if is_gone or record.n_erased:
             with st.container(width="content"):
-                widgets.small("taken back", f"gone-{record.revision}")
+                said = "taken back" if is_gone else "cannot be taken back"
+                widgets.small(said, f"gone-{record.revision}")
         else:
             st.button(
                 "Undo", key=f"undo-{record.revision}", on_click=session.undo, args=(record.revision,),
@@ -63,12 +64,16 @@ def all_runs() -> None:
     if not found:
         widgets.empty("Nothing published yet", "People are found and published on Tune.", "pages/tune.py", "Go to Tune")
         return
+    widgets.small(f"Kept are the last {session.KEPT_RUNS}, the live one, and each that has a name.", "runs-kept")
     for run in found:
         with st.container(horizontal=True, key=f"fc-row-{run.id}", vertical_alignment="center"):
             with st.container(gap="xsmall"):
+                name_of(run)
                 people = widgets.plural(run.n_people, "person", "people")
                 st.text(f"{people} in {widgets.faces(run.n_faces)}, {widgets.faces(run.n_noise)} nobody's")
                 widgets.small(widgets.in_words(run.params), f"params-{run.id}")
+                if fetching.of_run(run.params):
+                    widgets.small(fetching.of_run(run.params), f"source-{run.id}")
                 widgets.small(f"{widgets.when(run.at)} · {run.author} · {run.id}", f"run-{run.id}")
             if live is not None and run.id == live.id:
                 st.badge("Live", color="blue")
@@ -78,6 +83,16 @@ def all_runs() -> None:
                     args=(lambda run_id=run.id: session.service().restore(run_id),),
                     help="Shows these people again. Names, and whatever you said about faces, stay as they are.",
                 )  # fmt: skip
+
+
+def name_of(run) -> None:
+    """The name of a run, typed in place; without one it looks like a run that goes when five newer ones have come."""
+    name = session.view().snapshot.facts.get(("run_name", run.id, ""), "")
+    key = f"name-run-{run.id}-{name}"
+    st.text_input(
+        widgets.escaped(f"Name of the run {run.id}"), name, key=key, placeholder="Name it to keep it", width=360,
+        label_visibility="collapsed", on_change=session.name_run, args=(run.id, key, name),
+    )  # fmt: skip
 
 
 main()

@@ -44,12 +44,7 @@ def main() -> None:
 
 def nothing_yet(view) -> None:
     if not len(view.faces):
-        widgets.empty(
-            "No faces yet",
-            "Import them with  facecluster import FILE  and this page shows which of them are alike.",
-            "pages/status.py",
-            "See where this library is, or open the demo",
-        )
+        widgets.no_faces("and this page shows which of them are alike.")
     elif len(view.faces) < FEWEST:
         widgets.empty(
             "Too few faces for a map",

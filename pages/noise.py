@@ -62,12 +62,7 @@ def nothing_yet(view) -> None:
             "Find people on Tune",
         )
     else:
-        widgets.empty(
-            "No faces yet",
-            "Import them with  facecluster import FILE  and this page shows those that belong to nobody.",
-            "pages/status.py",
-            "See where this library is, or open the demo",
-        )
+        widgets.no_faces("and this page shows those that belong to nobody.")
 
 
 def loose(view, faces, tab, order, least) -> None:

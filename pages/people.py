@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import session, widgets
+from facecluster.ui import fetching, session, widgets
 
 SCOPE = "people"
 SORTS = {"most faces": "Most faces", "fewest faces": "Fewest faces", "name": "Name", "unnamed first": "Unnamed first"}
@@ -14,13 +14,9 @@ def main() -> None:
     n_faces = sum(card.n_faces for card in everybody)
     widgets.page_head("People", f"{widgets.plural(len(everybody), 'person', 'people')}, {widgets.faces(n_faces)}")
     if not len(view.faces):
-        widgets.empty(
-            "No faces yet",
-            "Import them with  facecluster import FILE  (.npz, .parquet, .csv or .jsonl), then reload this page.",
-            "pages/status.py",
-            "See where this library is, or open the demo",
-        )
+        widgets.no_faces("(.npz, .parquet, .csv or .jsonl), then reload this page.")
         return
+    fetching.news()
     if not everybody:
         widgets.empty(
             "Nobody found yet",
@@ -35,6 +31,7 @@ def main() -> None:
         widgets.empty("Nobody of that name", "Clear the search, or show hidden people.")
         return
     on_page = widgets.paged(len(cards), "people")
+    without_pictures([cards[at].cover for at in on_page])
     widgets.grid(len(on_page), lambda at: tile(cards[on_page[at]]), "people")
     widgets.action_bar(SCOPE, "person", actions)
     widgets.same_name()
@@ -94,6 +91,18 @@ def actions(chosen: list[str]) -> None:
 def done(do) -> None:
     session.act(do)
     session.clear_selection(SCOPE)
+
+
+def without_pictures(covers) -> None:
+    """Why faces are drawn heads: their pictures lie on hosts that are not allowed."""
+    hosts = session.placeholders(face for face in covers if face is not None)
+    if hosts:
+        with st.container(horizontal=True, key="fc-quiet-hosts", vertical_alignment="center"):
+            st.text(
+                f"Not shown yet: pictures of {widgets.faces(hosts.total())} on {', '.join(list(hosts)[:3])}",
+                width="content",
+            )
+            st.page_link("pages/status.py", label="See the setting on Status", width="content")
 
 
 def without_faces() -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import finding, photo, session, widgets
+from facecluster.ui import erasing, finding, photo, session, widgets
 
 ORDERS = {"certainty": "Least certain first", "photo": "By photo", "folder": "By folder"}
 
@@ -17,6 +17,7 @@ def main() -> None:
     widgets.page_head(draw=lambda: head(card))
     widgets.same_name()
     ask(card)
+    erasing.dialog(card.id)
     with st.container(horizontal=True, vertical_alignment="center", key="fc-tools"):
         order = st.segmented_control(
             "Order of the faces", list(ORDERS), format_func=ORDERS.get, default="certainty", required=True,
@@ -31,10 +32,12 @@ def main() -> None:
             "pages/history.py",
             "See what was changed",
         )
+        erasing.button(card.id)
         return
     faces = view.faces_of(card.id, order or "certainty")
     on_page = widgets.paged(len(faces), f"faces-{card.id}-{order}")
     draw_faces(card, [faces[at] for at in on_page], order or "certainty")
+    erasing.button(card.id)
     widgets.action_bar(scope(card), "face", lambda chosen: about_selected(card, chosen))
     face = photo.shown()
     if face is not None and session.recall("asked") is None:
@@ -50,6 +53,11 @@ def nobody(asked) -> None:
         name = widgets.called(session.view().person(into).name)
         widgets.empty("Now one with somebody else", f"This person was merged into {name}. Nothing was lost.")
         st.page_link("pages/person.py", label=widgets.escaped(f"Go to {name}"), query_params={"id": into})
+        text = label = ""
+    elif into is not None:
+        widgets.empty("No faces at present, and no name", "What was said of this person is kept.")
+        erasing.button(into)
+        erasing.dialog(into)
         text = label = ""
     else:
         text = "There is nobody with this address in this library: it may be from another one, or out of date."
@@ -104,7 +112,7 @@ def ask(card) -> None:
     is_merge = asked[0] == "merge"
     title = "Who is the same human?" if is_merge else "Whose faces are these?"
 
-    @st.dialog(title, on_dismiss=lambda: session.forget("asked"))
+    @widgets.dialog(title, lambda: session.forget("asked"))
     def show() -> None:
         if session.recall("asked") != asked:
             st.rerun()  # answered: a dialog closes only with the whole page

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from facecluster import wiring
-from facecluster.ui import session, widgets
+from facecluster.ui import fetching, session, widgets
 
 ASIDE = "aside"
 ASIDE_WORDS = {"ignored": "ignored", "not_a_face": "not a face"}
@@ -14,6 +14,7 @@ def main() -> None:
     widgets.page_head("Status", "Demo library" if session.is_demo() else f"Library of {known['user']}")
     other_libraries()
     nobody_here()
+    kept_elsewhere(known)
     waiting(known["waiting_for_rebuild"])
     hosts()
     set_aside()
@@ -22,14 +23,16 @@ def main() -> None:
 
 def other_libraries() -> None:
     if session.is_demo():
-        n_own = len(session.own_service().view().faces)
+        own = session.own_service()
+        # A hosted one may be unread or away, and then the demo must still lead back to it.
+        n_own = "" if own.settings.is_hosted else f" and has {widgets.faces(len(own.view().faces))}"
         st.text(
-            "You are looking at the demo: drawn faces, for trying things out. Your own library is untouched by it and "
-            f"has {widgets.faces(n_own)}."
+            "You are looking at the demo: drawn faces, for trying things out. Your own library is untouched by it"
+            f"{n_own}."
         )
         st.button("Open your own library", key="open-own", on_click=session.show_library, args=("own",))
     else:
-        if not len(session.view().faces):
+        if not len(session.view().faces) and not fetching.is_hosted():
             st.text(
                 "This library is empty. Import faces with  facecluster import FILE  and reload, or look around first:"
             )
@@ -38,6 +41,8 @@ def other_libraries() -> None:
 
 def nobody_here() -> None:
     own = session.own_service()
+    if own.settings.is_hosted:
+        return
     others = {} if len(own.view().faces) else wiring.other_users(own.settings)
     if not others:
         return
@@ -50,6 +55,28 @@ def nobody_here() -> None:
     for user in sorted(others, key=lambda one: -others[one])[:20]:
         st.text(f"{user}: {widgets.faces(others[user])}")
         st.code(f"FACECLUSTER_USER={widgets.quoted(user)}", language=None)
+
+
+def kept_elsewhere(known) -> None:
+    """Which index and which project, and whether all of it is here."""
+    if not is_elsewhere(known):
+        return
+    st.subheader("Where faces and people are kept", anchor=False)
+    rows = [
+        ("Faces", known["faces_from"] or "On this machine"),
+        ("People", known["people_in"] or "On this machine"),
+        ("Folder here", known["library"]),
+        ("User", known["user"]),
+    ]
+    if fetching.is_hosted():
+        rows[1:1] = [("Of these", known["coverage"]), ("Last looked", fetching.last_looked())]
+    widgets.facts(rows, "kept")
+    if fetching.is_hosted():
+        fetching.on_status()
+
+
+def is_elsewhere(known) -> bool:
+    return bool(known["faces_from"] or known["people_in"])
 
 
 def waiting(n: int) -> None:
@@ -77,10 +104,11 @@ def hosts() -> None:
     seen = {host: n for host, n in session.view().image_hosts.items() if host not in allowed}
     if not seen:
         return
-    st.subheader("Photos that are not shown", anchor=False)
+    st.subheader("Pictures that are not shown", anchor=False)
     st.text(
-        "Faces here name photos on these hosts, and your browser may not load from them yet. To allow it, add the line "
-        "to the environment (or, with quotes, to .streamlit/secrets.toml) and restart."
+        "Faces here name pictures on these hosts, and your browser may not load from them yet; a face without another "
+        "picture is a drawn head. To allow it, add the line to the environment (or, with quotes, to "
+        ".streamlit/secrets.toml) and restart."
     )
     widgets.facts([(host, widgets.faces(n)) for host, n in list(seen.items())[:20]], "hosts")
     st.code(f"FACECLUSTER_IMAGE_HOSTS={','.join([*allowed, *seen])}", language=None, wrap_lines=True)
@@ -132,11 +160,9 @@ def in_it(known) -> None:
         ],
         "counts",
     )
-    st.subheader("Where it is", anchor=False)
-    widgets.facts(
-        [("Store", known["store"]), ("Folder", known["library"]), ("User", known["user"])],
-        "where",
-    )
+    if not is_elsewhere(known):
+        st.subheader("Where it is", anchor=False)
+        widgets.facts([("Store", known["store"]), ("Folder", known["library"]), ("User", known["user"])], "where")
     st.subheader("Settings in force", anchor=False)
     st.text("From the environment, then .streamlit/secrets.toml, then the defaults. Secrets are never shown.")
     widgets.facts(session.settings_in_force(), "settings")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from facecluster.ui import charts, gauge_words, plan_words, session, stability, strictness, tuning, widgets
+from facecluster.ui import charts, fetching, gauge_words, plan_words, session, stability, strictness, tuning, widgets
 
 METHODS = {
     "eom": "Steadiest groups (eom)",
@@ -21,13 +21,11 @@ def main() -> None:
     view = session.view()
     widgets.page_head("Tune", "Nothing is written until you publish")
     if not len(view.faces):
-        widgets.empty(
-            "No faces yet",
-            "There is nothing to sort. Import faces with  facecluster import FILE , then reload this page.",
-            "pages/status.py",
-            "See where this library is, or open the demo",
-        )
+        widgets.no_faces(", then reload this page.")
         return
+    if fetching.coverage():
+        with st.container(key="fc-warn-coverage"):
+            st.text(fetching.coverage())
     params, _ = tuning.wanted()
     if not tuning.is_ready(params, len(view.faces)):
         prepare(params)
@@ -55,7 +53,7 @@ def prepare(params) -> None:
 @st.fragment
 def bench() -> None:
     """Sliders, gauges, plan and the bar with Publish: all that moves with a slider."""
-    with session.errors():
+    with session.errors(), session.one_look():
         top = st.container(key="fc-gauges")
         below = st.container(key="fc-tune-aside")
         with st.container(key="fc-bench"):
@@ -357,8 +355,8 @@ def bar(shown, params) -> None:
         words, comfort = ("Nothing would change.", "") if is_empty else plan_words.summary(shown.plan, shown.told)
         with st.container(key="fc-publish-words", gap=None):
             st.text(words)
-            if comfort:
-                st.text(comfort)
+            for line_below in filter(None, (comfort, fetching.share())):
+                st.text(line_below)
         st.button("Discard", key="tune-discard", type="tertiary", on_click=tuning.discard, disabled=params == start)
         label = f"Publish {widgets.plural(shown.then.people, 'person', 'people')}"
         # In a callback: the next run may have a newer plan, and what is written is what was on the screen.

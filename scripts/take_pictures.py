@@ -51,7 +51,7 @@ def furnish(library: Path) -> str:
 def shoot(browser: Any, dashboard: Dashboard, path: str, out: Path, width: int, scheme: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
     page = context.new_page()
-    page.goto(f"{dashboard.url}/{path}")
+    page.goto(f"{dashboard.url}/{'' if path == PAGES[0] else path}")  # the first page has no address of its own
     page.locator("h1, [data-testid=stImage]").first.wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLED_MS)
     if path == "tune":  # a plan to look at

@@ -52,8 +52,9 @@ def write_faces(path: Path, **columns) -> Path:
     return path
 
 
-def open_library(folder: Path, user: str | None = None) -> Service:
-    return open_service(load_settings(library=folder), user)
+def open_library(folder: Path, user: str | None = None, **given: object) -> Service:
+    """A library with these settings beside the folder's."""
+    return open_service(load_settings(library=folder, **given), user)
 
 
 def make_library(folder: Path, publish: bool = True) -> Service:

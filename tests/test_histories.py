@@ -1,18 +1,23 @@
-"""Random histories of everything a curator can do, on real files, against a model of names and pins.
+"""Random histories of everything a curator can do, on every store, against a model of names and pins.
 
-200 at every run; `FACECLUSTER_HISTORIES=2000 pytest tests/test_histories.py` for more.
+200 at every run on files, fewer where each step goes to a server; `FACECLUSTER_HISTORIES=2000 pytest
+tests/test_histories.py` for ten times as many of each.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import small_library
+from contracts.builders import SERVERS, clients_closed, pinecone_server, rest_server
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -20,6 +25,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from facecluster.decisions import resolve
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Params
+from facecluster.model import UserId
+from facecluster.ports import KEPT_RUNS
+from facecluster.stores.local import user_folder
 
 N_HISTORIES = int(os.environ.get("FACECLUSTER_HISTORIES", "200"))
 
@@ -40,23 +48,35 @@ class Histories(RuleBasedStateMachine):
     """What was said, three ways: the log on disk, two open Services, and `names` and `pins` here."""
 
     template: Path
+    stores = "files"
+    n = itertools.count(1)
+    n_run = 0
 
     def __init__(self):
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        type(self).n_run += 1
+        self.stack = contextlib.ExitStack()
+        self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.stack.enter_context(clients_closed())
+        self.user, self.given = UserId("local"), {}
         shutil.copytree(self.template, self.folder / "library")
+        self.go_elsewhere(next(self.n))
         self.service, self.other = self.opened(), self.opened()
         self.names, self.pins = {}, {}
         self.said = {0: ({}, {})}  # names and pins that each revision changed: key to (before, after)
         self.facts = {}
         self.revision = 0
         self.n_imports = 0
+        self.erased_at = set()
+
+    def go_elsewhere(self, n):
+        """Put the library of history `n` where these stores keep it."""
 
     def opened(self):
-        return small_library.open_library(self.folder / "library")
+        return small_library.open_library(self.folder / "library", self.user, **self.given)
 
     def teardown(self):
-        shutil.rmtree(self.folder)
+        self.stack.close()
 
     # --- the model
 
@@ -100,6 +120,8 @@ class Histories(RuleBasedStateMachine):
             elif kind == "mark":
                 assert view.owner(face) is None
         assert self.other.view().snapshot.facts == facts
+        live = facts.get(("live_run", "", ""))
+        assert live is None or live in {run.id for run in self.service.runs()}
 
     # --- what can be chosen
 
@@ -188,8 +210,10 @@ class Histories(RuleBasedStateMachine):
         plan = service.plan(how)
         assert service.view().snapshot.facts == self.latest, "a plan wrote something"
         owned = set(service.view().state.owner.tolist())
+        kept = [run.id for run in service.runs()]
         service.publish(plan)
         self.wrote()
+        self.runs_are_kept(kept, plan.run.id)
         view = self.service.view()
         assert [view.owner(face) for face in view.faces.ids] == [
             plan.people[p] if p >= 0 else None for p in plan.after.tolist()
@@ -208,6 +232,16 @@ class Histories(RuleBasedStateMachine):
                 self.answer_keep(is_yes)
             elif state.questions:
                 self.answer(0, is_yes)
+
+    def runs_are_kept(self, before, new):
+        said = self.facts[self.revision - 1]
+        asked_for = {new, said.get(("live_run", "", "")), *(key[1] for key in said if key[0] == "run_name")}
+        kept = [run.id for run in self.service.runs()]
+        if new in before:  # moved the pointer, or was written anew because somebody had been erased from it
+            assert set(kept) >= asked_for & {*before}
+        else:
+            every = [new, *before]
+            assert kept == [run for run in every if run in {*every[:KEPT_RUNS], *asked_for}]
 
     def gone_before(self, plan, person):
         return person not in plan.people or not (plan.before == plan.people.index(person)).any()
@@ -249,6 +283,10 @@ class Histories(RuleBasedStateMachine):
         revision = self.revision - back
         if revision < 1:
             return
+        if revision in self.erased_at:
+            with pytest.raises(InputError, match="cannot be brought back"):
+                self.service.undo(revision)
+            return
         names, pins = self.said[revision]
         try:
             (self.other if back % 2 else self.service).undo(revision)
@@ -270,6 +308,43 @@ class Histories(RuleBasedStateMachine):
             self.service.restore(runs[i % len(runs)].id)
             self.wrote()
             assert self.service.view().snapshot.run.id == runs[i % len(runs)].id
+
+    @rule(
+        i=numbers, name=st.sampled_from(["before the wedding", 'ümläut, 100 % & "quoted"', ""]), elsewhere=st.booleans()
+    )
+    def name_a_run(self, i, name, elsewhere):
+        runs = self.service.runs()
+        if runs:
+            run = runs[i % len(runs)].id
+            (self.other if elsewhere else self.service).name_run(run, name)
+            self.wrote()
+            assert self.latest.get(("run_name", run, "")) == (name or None)
+
+    @precondition(lambda self: len(self.erased_at) < 2)
+    @rule(i=numbers, elsewhere=st.booleans())
+    def erase(self, i, elsewhere):
+        if (person := self.person(i)) is None:
+            return
+        faces, people = self.service.view().everything_of(person)
+        if len(faces) > 15:  # what is left is to be worth clustering
+            return
+        with pytest.raises(StaleWriteError, match="Nothing was erased"):
+            self.service.erase(person, len(faces) + 1)
+        (self.other if elsewhere else self.service).erase(person, len(faces))
+        pins = {face for face, owner in self.pins.items() if face in faces or owner in people}
+        self.wrote(dict.fromkeys(people), dict.fromkeys(pins))
+        self.erased_at.add(self.revision)
+        self.forget({*faces, *people})
+        for service in (self.service, self.other):
+            told = repr((service.view().snapshot, service.runs(), service.history(1_000), service.view().faces.ids))
+            assert not [one for one in (*faces, *people) if f"'{one}'" in told]
+
+    def forget(self, gone):
+        """What was said of somebody who was erased cannot be taken back any more."""
+        for revision, kinds in self.said.items():
+            self.said[revision] = tuple(
+                {key: both for key, both in said.items() if gone.isdisjoint({key, *both})} for said in kinds
+            )
 
     @precondition(lambda self: self.n_imports < 2)
     @rule()
@@ -304,6 +379,45 @@ def resolve_pin(view, face):
     return pinned and resolve(view.snapshot, pinned)
 
 
+class PineconeHistories(Histories):
+    """Faces in Pinecone, a namespace for each history; people in SQLite."""
+
+    stores = "Pinecone and SQLite"
+    n_run = 0
+
+    def go_elsewhere(self, n):
+        server, faces = pinecone_server(), small_library.open_library(self.template).view().faces
+        told = [
+            {"url": url, "folder": folder, "blur_score": float(blur)}
+            for url, folder, blur in zip(faces.url, faces.folder, faces.blur_score, strict=True)
+        ]
+        server.put(faces.ids, faces.vectors, told, f"histories-{n}")
+        self.given = {
+            "pinecone_api_key": server.api_key,
+            "pinecone_host": server.url,
+            "pinecone_namespace": f"histories-{n}",
+        }
+
+
+class SupabaseHistories(Histories):
+    """Faces in files; people in Supabase, a user for each history."""
+
+    stores = "files and Supabase"
+    n_run = 0
+
+    def go_elsewhere(self, n):
+        server, self.user = rest_server(), UserId(f"histories|{n}")
+        library = self.folder / "library"
+        user_folder(library, UserId("local")).rename(user_folder(library, self.user))
+        self.given = {"supabase_url": server.url, "supabase_service_key": server.service_key}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_end():
+    yield
+    SERVERS.close()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _template(tmp_path_factory):
     """A library with its hierarchies, copied for each history."""
@@ -314,13 +428,42 @@ def _template(tmp_path_factory):
     Histories.template = folder / "library"
 
 
-class TestHistories(Histories.TestCase):
-    settings = settings(
-        max_examples=N_HISTORIES,
+def settings_for(n):
+    return settings(
+        max_examples=n,
         stateful_step_count=20,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )
+
+
+@pytest.fixture(autouse=True)
+def _told(request, capsys):
+    """How many histories there were is said, as it is fewer on the slow stores."""
+    yield
+    machine = MACHINES.get(request.node.parent.name)
+    if machine is not None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{machine.n_run} histories on {machine.stores}\n")
+
+
+MACHINES = {
+    "TestHistories": Histories,
+    "TestPineconeHistories": PineconeHistories,
+    "TestSupabaseHistories": SupabaseHistories,
+}
+
+
+class TestHistories(Histories.TestCase):
+    settings = settings_for(N_HISTORIES)
+
+
+class TestPineconeHistories(PineconeHistories.TestCase):
+    settings = settings_for(max(1, N_HISTORIES // 5))
+
+
+class TestSupabaseHistories(SupabaseHistories.TestCase):
+    settings = settings_for(max(1, N_HISTORIES // 5))
 
 
 def test_a_blur_threshold_above_all_scores_leaves_a_library_of_nobody(tmp_path):

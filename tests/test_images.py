@@ -15,9 +15,11 @@ from facecluster.images import (
     checked_crop,
     crop_from_text,
     decoded,
+    face_in_photo_url,
     may_load,
     photo_sketch,
     placeholder,
+    secured,
     square,
     thumbnail_url,
 )
@@ -93,6 +95,12 @@ def test_any_other_address_may_not_be_loaded(url):
     assert not may_load(url, HOSTS)
 
 
+@pytest.mark.parametrize("mark", ["\t", "\n", "\r", "\\", "\x00", "\x7f"])
+def test_an_address_with_a_mark_that_browsers_read_otherwise_is_not_loaded(mark):
+    assert not may_load(f"https://photos.example.org/{mark}a.jpg", HOSTS)
+    assert not may_load(f"{mark}https://photos.example.org/a.jpg", HOSTS)
+
+
 def test_with_no_host_allowed_nothing_may_be_loaded():
     assert not may_load("https://photos.example.org/a.jpg", ())
 
@@ -105,6 +113,66 @@ def test_cloudinary_cuts_the_face_out():
     assert thumbnail_url("https://res.cloudinary.com/demo/fetch/a.jpg").endswith("/demo/fetch/a.jpg")
     other = "https://photos.example.org/upload/a.jpg"
     assert thumbnail_url(other) == other
+
+
+PHOTO = "https://res.cloudinary.com/demo/image/upload/v17/a.jpg"
+CUT = "https://res.cloudinary.com/demo/image/upload/{}/v17/a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("box", "n_faces", "change"),
+    [
+        (None, 1, "c_thumb,g_face,w_200,h_200"),
+        (None, 2, "c_thumb,g_faces,w_200,h_200"),  # the largest face would be somebody else's
+        ((10.0, 20.0, 110.0, 140.0), 2, "c_crop,x_10,y_20,w_100,h_120/c_limit,w_200,h_200"),
+        ((10.6, 20.2, 109.4, 139.1), 1, "c_crop,x_10,y_20,w_100,h_120/c_limit,w_200,h_200"),
+        ((-5.0, -5.0, 95.0, 115.0), 1, "c_crop,x_0,y_0,w_95,h_115/c_limit,w_200,h_200"),
+        ((110.0, 20.0, 10.0, 140.0), 1, "c_thumb,g_face,w_200,h_200"),  # boxes that cannot be
+        ((0.0, 0.0, 1e30, 10.0), 1, "c_thumb,g_face,w_200,h_200"),
+        ((float("nan"), 0.0, 10.0, 10.0), 1, "c_thumb,g_face,w_200,h_200"),
+    ],
+)
+def test_a_face_is_cut_out_of_a_photo_at_cloudinary_by_its_box_or_by_detection(box, n_faces, change):
+    assert face_in_photo_url(PHOTO, box, n_faces) == CUT.format(change)
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("a.jpg", "T/a.jpg"),
+        ("folder/v2/a.jpg", "T/folder/v2/a.jpg"),  # a folder named like a version
+        ("w_900,q_auto/v3/a.jpg", "w_900,q_auto/T/v3/a.jpg"),  # boxes are of what the address shows
+        ("w_900/e_sepia/v3/f/a.jpg?x=1", "w_900/e_sepia/T/v3/f/a.jpg?x=1"),
+    ],
+)
+def test_a_change_comes_after_those_an_address_has(rest, expected):
+    base = "https://me.cloudinary.com/demo/image/upload/"
+    assert thumbnail_url(base + rest) == base + expected.replace("T", "c_thumb,g_face,w_200,h_200")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://photos.example.org/upload/a.jpg",
+        "https://res.cloudinary.com.evil.example/demo/image/upload/a.jpg",
+        "https://evilcloudinary.com/demo/image/upload/a.jpg",
+        "https://res.cloudinary.com/demo/image/fetch/https://a.b/c.jpg",
+        "https://res.cloudinary.com/demo/image/upload/s--Ab3dE6gH--/v1/a.jpg",  # signed: changed, it would be refused
+        "https://[res.cloudinary.com/upload/",
+        "/upload/a.jpg",
+        "",
+    ],
+)
+def test_no_face_is_cut_out_where_the_host_would_not_do_it(url):
+    assert face_in_photo_url(url, (0.0, 0.0, 10.0, 10.0)) == ""
+    assert thumbnail_url(url) == url
+
+
+def test_only_cloudinary_is_asked_by_https_where_the_data_says_http():
+    assert secured(PHOTO.replace("https", "http")) == PHOTO
+    assert secured("HTTP://res.cloudinary.com/a.jpg") == "https://res.cloudinary.com/a.jpg"
+    for url in (PHOTO, "http://photos.example.org/a.jpg", "http://[::1", "", "ftp://res.cloudinary.com/a.jpg"):
+        assert secured(url) == url
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])

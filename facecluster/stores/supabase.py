@@ -210,9 +210,14 @@ class SupabasePeopleStore:
             except StoreError as exc:
                 self._seen = (-np.inf, 0)  # whoever was first is to be seen at the next look
                 if change.run is not None and isinstance(exc, StoreDataError):
-                    self._call("fc_discard_run", object, run=change.run.id)
+                    for begun in (change.run.id, f"{change.run.id} whole"):
+                        self._call("fc_discard_run", object, run=begun)
                 raise
             self._look(revision)
+            if change.erased:
+                self._known = None
+            if change.erased or change.run is not None:  # one of which somebody was erased may have become whole again
+                self._runs.clear()
         if change.run is not None:
             self._prune()
         return revision
@@ -239,8 +244,11 @@ class SupabasePeopleStore:
             "n_noise": noise,
             "covers": _covers(run, faces, at),
         }
-        if self._call("fc_begin_run", dict, run=run.id, p=head)["status"] == "ready":
+        status = self._call("fc_begin_run", dict, run=run.id, p=head)["status"]
+        if status == "ready":
             return  # the id is the content: publishing the same run again only moves the pointer
+        # A run of which somebody was erased is staged beside itself; it is whole again all at once.
+        stage_as = f"{run.id} whole" if status == "mending" else run.id
         for start in range(0, len(run.faces), _STAGED):
             part = slice(start, start + _STAGED)
             rows = {
@@ -250,7 +258,7 @@ class SupabasePeopleStore:
                 "s": run.strength[part].astype(np.float64).tolist(),
                 "m": [_mark(faces, row) for row in at[part].tolist()],
             }
-            unknown = self._call("fc_stage", list, run=run.id, p=rows)
+            unknown = self._call("fc_stage", list, run=stage_as, p=rows)
             for body in self._shown(faces, unknown):
                 self._call("fc_know_faces", int, p=body)
 

@@ -78,9 +78,11 @@ class Functions:
         try:
             found: _T = attempts(self._once, function, answer, said)
         except _AgainError as exc:
+            outcome = "Nothing was changed. Try again."
+            if function == "fc_apply":
+                outcome = "Whether this change was written shows when it answers again: all of it or nothing. Reload, then look."
             raise StoreUnavailableError(
-                f"Supabase did not answer within {self._patience_s:.0f} seconds: {exc}. Whether the last step was "
-                "written shows when it answers again; nothing is ever written in part. Reload, then look."
+                f"Supabase did not answer within {self._patience_s:.0f} seconds: {exc}. {outcome}"
             ) from exc
         return found
 

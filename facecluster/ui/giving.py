@@ -32,7 +32,7 @@ def dialog(scope: str, verb: str, faces: Sequence[FaceId], give: Callable[[Perso
     if asked != ("give", scope) or not faces:
         return
 
-    @st.dialog("Whose faces are these?", on_dismiss=close)
+    @widgets.dialog("Whose faces are these?", close)
     def show() -> None:
         if session.recall("asked") != asked:
             st.rerun()  # answered: a dialog closes only with the whole page

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import numpy as np
 import streamlit as st
 
 from facecluster import images
 from facecluster.model import FaceId
 from facecluster.ui import session, widgets
+from facecluster.ui.addresses import address_of_photo, box_of_face
 from facecluster.view import FaceCard
 
 # The photo from its own host with the box of one face over it. Only the browser knows how large the photo is, and only
@@ -63,26 +63,13 @@ def shown() -> FaceId | None:
     return face if face in session.view().faces.row else None
 
 
-def _address(face: FaceId) -> str:
-    """Address of the photo of a face where the browser may load it, "" otherwise."""
-    url = session.view().faces.url[session.view().row(face)]
-    return url if url and images.may_load(url, session.settings().image_hosts) else ""
-
-
-def _box(face: FaceId) -> tuple[float, float, float, float] | None:
-    """Left, top, right and bottom of a face in its photo, in pixels."""
-    left, top, right, bottom = session.view().faces.boxes[session.view().row(face)].tolist()
-    known = bool(np.isfinite([left, top, right, bottom]).all())
-    return (left, top, right, bottom) if known else None
-
-
 def _sketch(face: FaceId) -> bytes | None:
     """A photo put together from its faces; None where it is not known where this face is."""
-    if _box(face) is None:
+    if box_of_face(session.view(), face) is None:
         return None
     found = []
     for card in session.view().in_photo(face):
-        place = _box(card.id)
+        place = box_of_face(session.view(), card.id)
         if place is not None:
             found.append(images.FaceInPhoto(place, session.service().crop(card.id), card.id == face))
     return images.photo_sketch(found)
@@ -90,13 +77,13 @@ def _sketch(face: FaceId) -> bytes | None:
 
 def _draw(face: FaceId) -> bool:
     """Draw the photo a face is in, with its box: itself, or a sketch; returns whether the face is well seen there."""
-    url, box = _address(face), _box(face)
+    view = session.view()
+    url, box = address_of_photo(view, face, session.settings().image_hosts), box_of_face(view, face)
     if url:
         missing = f"The photo could not be loaded from {urlsplit(url).hostname}."
         _photo(key="fc-photo", data={"url": url, "box": box, "label": "The photo", "missing": missing})
         return False
-    known = session.view().faces.url[session.view().row(face)]
-    if known:
+    if view.faces.url[view.row(face)]:
         widgets.small(
             "Its photo has an address from which this page may not load yet. Status shows the setting.", "host"
         )
@@ -114,7 +101,7 @@ def dialog(face: FaceId, actions: Callable[[], None] | None = None) -> None:
     card, *others = view.in_photo(face)
     owner = view.card_of.get(card.person) if card.person is not None else None
 
-    @st.dialog("The photo of this face", width="medium", on_dismiss=close)
+    @widgets.dialog("The photo of this face", close, "medium")
     def show() -> None:
         if shown() != face:
             st.rerun()  # done with: a dialog closes only with the whole page

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
 from typing import Any
@@ -17,16 +18,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from facecluster.config import Settings, load_settings
-from facecluster.errors import FaceClusterError
-from facecluster.images import may_load, square, thumbnail_url
+from facecluster.errors import FaceClusterError, StoreError
+from facecluster.images import square
 from facecluster.jobs import Jobs
 from facecluster.model import FaceId, PersonId
+from facecluster.ports import KEPT_RUNS as KEPT_RUNS
 from facecluster.service import Service
+from facecluster.ui.addresses import address_of_face, hosts_of_face
 from facecluster.view import View
 from facecluster.wiring import demo_settings, open_jobs, open_service
 
 # Pixels a side; about 3 kB.
 _INLINE_SIZE = 96
+# Seconds that a page waits for a hosted store, all attempts together, before it says so.
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class SameName:
 def _open(_settings: Settings, key: str) -> tuple[Service, Jobs]:
     """One Service for all sessions of a user; `key` stands for the settings."""
     del key
-    return open_service(_settings), open_jobs(_settings)
+    return open_service(_settings, patience_s=_PATIENCE_S), open_jobs(_settings)
 
 
 def _own_settings() -> Settings:
@@ -123,11 +128,35 @@ def show_library(which: str) -> None:
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Show what went wrong as a sentence; a bug keeps its traceback."""
+    """Show what went wrong as a sentence, and how to go on where a store failed; a bug keeps its traceback."""
     try:
         yield
     except FaceClusterError as exc:
         problem(str(exc))
+        if isinstance(exc, StoreError):
+            st.button("Try again", key=f"fc-again-{abs(hash(str(exc)))}")
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Show one moment of the library: what is drawn within asks a hosted store once, however often it asks.
+
+    Callbacks run before what is drawn, so each of them sees, and writes on, what is so by then.
+    """
+    with ExitStack() as kept:
+        with st.spinner("Looking at faces and people"):
+            kept.enter_context(service().held())
+        yield
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What a callback could not do is said at the head of the next page."""
+    st.session_state.pop("fc_problem", None)
+    try:
+        yield
+    except FaceClusterError as exc:
+        st.session_state["fc_problem"] = str(exc)
 
 
 def problem(text: str) -> None:
@@ -141,16 +170,14 @@ def act(do: Callable[[], object], text: str = "", confirm: PersonId | None = Non
 
     `text` is what to say; left out, it is the title under which history has it.
     """
-    st.session_state.pop("fc_problem", None)
-    before = service().view().snapshot.revision
-    try:
+    with told():
+        before = service().view().snapshot.revision
         do()
-    except FaceClusterError as exc:
-        st.session_state["fc_problem"] = str(exc)
-        return
-    record = next(iter(service().history(1)), None)
-    if record is not None and record.revision > before:
-        st.session_state["fc_news"] = News(text or record.title, record.revision, confirm)
+        with suppress(StoreError):  # it is written; that its title cannot be read must not say otherwise
+            record = next(iter(service().history(1)), None)
+            if record is not None and record.revision > before:
+                undone_by = None if record.n_erased else record.revision
+                st.session_state["fc_news"] = News(text or record.title, undone_by, confirm)
 
 
 def is_done() -> bool:
@@ -277,20 +304,28 @@ def rebuilding() -> dict[str, object]:
 def rename(person: PersonId, key: str, seen: str) -> None:
     """Name a person from a text field, as its callback; a name that exists is asked about first."""
     name = typed(key)
-    others = service().view().named(name.strip(), but=person) if name.strip() else []
-    if others:
-        remember("same_name", SameName(person, name, seen, tuple(other.id for other in others)))
-        return
-    name_now(person, name, seen)
-    if service().view().person(person).name != seen:
-        # The field of the name before is gone now; an Undo that is quicker than Streamlit forgets must not find in it
-        # what was typed.
-        st.session_state[key] = seen
+    with told():
+        others = service().view().named(name.strip(), but=person) if name.strip() else []
+        if others:
+            remember("same_name", SameName(person, name, seen, tuple(other.id for other in others)))
+            return
+        name_now(person, name, seen)
+        if service().view().person(person).name != seen:
+            # The field of the name before is gone now; an Undo that is quicker than Streamlit forgets must not find
+            # in it what was typed.
+            st.session_state[key] = seen
 
 
 def name_now(person: PersonId, name: str, seen: str) -> None:
     """Name a person; what somebody else named meanwhile is shown with what was typed."""
     act(lambda: service().rename(person, name, seen=seen), confirm=person if name.strip() else None)
+
+
+def name_run(run: str, key: str, seen: str) -> None:
+    """Name a published run from a text field, as its callback."""
+    name = typed(key)
+    act(lambda: service().name_run(run, name))
+    st.session_state[key] = seen  # as in `rename`: an Undo shows this field again
 
 
 def same_name() -> SameName | None:
@@ -322,11 +357,16 @@ def keep_same_name() -> None:
 
 def open_person(person: PersonId) -> None:
     """Go to a person's page at the next run, as a button's callback."""
-    st.session_state["fc_go"] = ("pages/person.py", {"id": person})
+    open_page("person", id=person)
+
+
+def open_page(page: str, **query: str) -> None:
+    """Go to a page at the next run, as part of a callback."""
+    st.session_state["fc_go"] = (f"pages/{page}.py", query)
 
 
 def go() -> None:
-    """Follow `open_person`; callbacks cannot switch pages themselves."""
+    """Follow `open_page`; callbacks cannot switch pages themselves."""
     target = st.session_state.pop("fc_go", None)
     if target is not None:
         st.switch_page(target[0], query_params=target[1])
@@ -347,11 +387,19 @@ def pictures(some: Iterable[FaceId | None], size: int) -> list[bytes | str]:
     found: list[bytes | str] = []
     for face in some:
         crop = own.crop(face) if face is not None else b""
-        url = v.faces.crop_urls[v.row(face)] if face is not None and not crop else ""
-        if url and may_load(url, hosts):
-            found.append(thumbnail_url(url))
-        else:
-            found.append(_inline(crop, size) if size <= _INLINE_SIZE else _square(crop, size))
+        url = address_of_face(v, face, hosts) if face is not None and not crop else ""
+        found.append(url or (_inline(crop, size) if size <= _INLINE_SIZE else _square(crop, size)))
+    return found
+
+
+def placeholders(some: Iterable[FaceId]) -> Counter[str]:
+    """Hosts that have a picture of these faces but may not show it yet, and of how many; faces at hand count not."""
+    own, v, allowed = service(), view(), settings().image_hosts
+    found: Counter[str] = Counter()
+    for face in some:
+        hosts = [] if address_of_face(v, face, allowed) else hosts_of_face(v, face)
+        if hosts and not own.crop(face):
+            found[hosts[0]] += 1
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from facecluster.ui import session, widgets
+from facecluster.ui import fetching, session, widgets
 
 _PAGES = Path(__file__).resolve().parent.parent.parent / "pages"
 _ICON = Path(__file__).with_name("icon.png")
@@ -37,10 +37,13 @@ def run() -> None:
     st.logo(str(_ICON), size="small")
     page = st.navigation(menu)
     session.go()
+    widgets.style()
     with session.errors():
-        _prepare_demo()
-        _sidebar()
-        page.run()
+        fetching.first()
+        with session.one_look():
+            _prepare_demo()
+            _sidebar()
+            page.run()
 
 
 def _prepare_demo() -> None:
@@ -66,6 +69,7 @@ def _sidebar() -> None:
             if photos:
                 st.text(widgets.plural(photos, "photo", "photos"))
             st.text("All saved")
+            fetching.aside()
         if session.is_demo():
             with st.container(key="fc-demo", gap="xsmall"):
                 st.text(

@@ -52,14 +52,16 @@ def want(params: Params) -> None:
 
 def discard() -> None:
     """Back to the live run's parameters, as a button's callback."""
-    session.remember("tune", (_library(), start_params(session.service()), wanted()[1] + 1))
+    with session.told():
+        session.remember("tune", (_library(), start_params(session.service()), wanted()[1] + 1))
 
 
 def adopt(setting: Setting) -> None:
     """Put the sliders where a suggestion says, as a button's callback."""
-    params, turn = wanted()
-    session.remember("tune", (_library(), replace(params, **asdict(setting)), turn + 1))
-    session.remember("adopted", setting)
+    with session.told():
+        params, turn = wanted()
+        session.remember("tune", (_library(), replace(params, **asdict(setting)), turn + 1))
+        session.remember("adopted", setting)
 
 
 def min_samples_choices(params: Params, n_faces: int) -> list[int]:

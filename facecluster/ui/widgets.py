@@ -16,6 +16,7 @@ from facecluster.model import FaceId, PersonId
 from facecluster.search import cosine
 from facecluster.ui import session
 from facecluster.view import PersonCard
+from facecluster.wiring import where_it_is
 
 PAGE = 60
 
@@ -82,9 +83,9 @@ def whom(name: str, instead: str = "this person") -> str:
     return escaped(name if len(name) <= most else f"{name[: most - 1].rstrip()}…") or instead
 
 
-def when(at: str) -> str:
+def when(at: str | datetime) -> str:
     """A moment (ISO 8601) in the reader's own time, and how long ago it was: "14 July 2026, 18:05 · 3 minutes ago"."""
-    moment = datetime.fromisoformat(at)
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
     local = moment.astimezone(session.time_zone())
     minutes = int((datetime.now(moment.tzinfo) - moment).total_seconds() // 60)
     if minutes < 1:
@@ -98,10 +99,14 @@ def when(at: str) -> str:
     return f"{local.day} {local:%B %Y, %H:%M} · {age}"
 
 
-def page_head(title: str = "", line: str = "", draw: Callable[[], None] | None = None) -> None:
-    """Title and one grey line, or what `draw` puts there; what was just done, or could not be, stands below."""
+def style() -> None:
+    """The sheet for Streamlit's own widgets: once a run, before anything is looked at, for it may take its time."""
     with st.container(key="fc-style"):
         _style(key="fc-style-sheet")
+
+
+def page_head(title: str = "", line: str = "", draw: Callable[[], None] | None = None) -> None:
+    """Title and one grey line, or what `draw` puts there; what was just done, or could not be, stands below."""
     if draw is not None:
         draw()
     else:
@@ -144,6 +149,37 @@ def empty(title: str, text: str, page: str = "", label: str = "") -> None:
     st.text(text)
     if page:
         st.page_link(page, label=label)
+
+
+def no_faces(what_for: str) -> None:
+    """Say why the library holds no face, and lead on; `what_for` ends the sentence on importing some."""
+    coverage = session.view().faces.coverage
+    if coverage is None:
+        text = f"Import them with  facecluster import FILE  {what_for}"
+        empty("No faces yet", text, "pages/status.py", "See where this library is, or open the demo")
+    else:
+        where = where_it_is(session.settings())["faces_from"]
+        text = coverage.why or f"There are none where they are read from: {where}."
+        empty("No faces yet", text, "pages/status.py", "See where faces are read from, and look again")
+
+
+def dialog(
+    title: str, on_dismiss: Callable[[], None], width: Literal["small", "medium"] = "small"
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """`st.dialog` for what draws itself anew without its page: with one look of its own, and its problems told in it.
+
+    For a function that draws; called, it opens the dialog.
+    """
+
+    def make(draw: Callable[[], None]) -> Callable[[], None]:
+        @st.dialog(title, width=width, on_dismiss=on_dismiss)
+        def opened_now() -> None:
+            with session.errors(), session.one_look():
+                draw()
+
+        return opened_now
+
+    return make
 
 
 def face_tile(
@@ -240,8 +276,11 @@ def choose_person(
     return by_id.get(chosen) if chosen is not None else None
 
 
-def wait_for(use_case: str, title: str, **args: object) -> None:
-    """Start long work unless it runs already; show how far it is, with Cancel, and rerun the page when it is done."""
+def wait_for(use_case: str, title: str, keep: bool = False, **args: object) -> None:
+    """Start long work unless it runs already; show how far it is, with Cancel, and rerun the page when it is done.
+
+    Who wants to `keep` the outcome of the last time asks only while the work runs.
+    """
     job = session.jobs().start_once(use_case, **args)
 
     @st.fragment(run_every=0.4)
@@ -249,18 +288,26 @@ def wait_for(use_case: str, title: str, **args: object) -> None:
         state = session.jobs().state(job)
         if state.status == "running":
             left = state.seconds_left
-            st.progress(min(state.fraction, 1.0), text=state.message)
+            st.progress(min(state.fraction, 1.0), text=escaped(state.message))
             if left is not None and left >= 2:
-                st.text(f"About {left:,.0f} seconds left")
+                st.text(f"About {duration(left)} left")
             st.button(f"Cancel: {title.lower()}", key=f"cancel-{job}", on_click=session.jobs().cancel, args=(job,))
             return
         if state.status == "done":
-            session.jobs().forget(job)
+            if not keep:
+                session.jobs().forget(job)
             st.rerun()
         session.problem(state.message)
         st.button("Start again", key=f"again-{job}", on_click=session.jobs().forget, args=(job,))
 
     watch()
+
+
+def duration(seconds: float) -> str:
+    """A time still to wait: seconds, from two minutes on minutes."""
+    if seconds < 120:
+        return plural(max(round(seconds), 1), "second", "seconds")
+    return plural(round(seconds / 60), "minute", "minutes")
 
 
 def facts(rows: Sequence[tuple[str, str]], key: str) -> None:
@@ -305,7 +352,7 @@ def same_name() -> None:
         return
     known = [card for card in map(session.view().card_of.get, asked.others) if card is not None]
 
-    @st.dialog("There is somebody of this name already", on_dismiss=session.forget_same_name)
+    @dialog("There is somebody of this name already", session.forget_same_name)
     def ask() -> None:
         if session.same_name() is None:
             st.rerun()  # answered: a dialog closes only with the whole page

@@ -133,7 +133,8 @@ begin
                  join pg_class c on c.oid = polrelid where c.relnamespace = 'public'::regnamespace and c.relname like 'fc\_%'));
 end $$;
 
-create function public.fc_head(p_user text default null) returns jsonb language plpgsql volatile set search_path = public, pg_temp as $$
+-- Those that read are stable, so all statements of a call see one moment: its revision and its rows belong together.
+create function public.fc_head(p_user text default null) returns jsonb language plpgsql stable set search_path = public, pg_temp as $$
 declare u text := fc_user(p_user);
 begin
   return jsonb_build_object(
@@ -142,7 +143,7 @@ begin
 end $$;
 
 create function public.fc_facts(p_after jsonb default null, p_limit int default 1000, p_user text default null) returns jsonb
-language plpgsql volatile set search_path = public, pg_temp as $$
+language plpgsql stable set search_path = public, pg_temp as $$
 declare u text := fc_user(p_user);
         rows jsonb;
 begin
@@ -161,7 +162,7 @@ create function public.fc_record(r fc_log) returns jsonb language sql stable set
                             'n_erased', r.n_erased, 'decisions', r.decisions) $$;
 
 create function public.fc_changes(p_since bigint, p_user text default null) returns jsonb
-language plpgsql volatile set search_path = public, pg_temp as $$
+language plpgsql stable set search_path = public, pg_temp as $$
 declare u text := fc_user(p_user);
         records jsonb;
 begin
@@ -174,7 +175,7 @@ begin
 end $$;
 
 create function public.fc_history(p_limit int, p_before bigint default null, p_user text default null) returns jsonb
-language plpgsql volatile set search_path = public, pg_temp as $$
+language plpgsql stable set search_path = public, pg_temp as $$
 declare u text := fc_user(p_user);
 begin
   return (select coalesce(jsonb_agg(fc_record(page) order by revision desc), '[]')
@@ -183,7 +184,7 @@ begin
 end $$;
 
 create function public.fc_runs(p_user text default null) returns jsonb
-language plpgsql volatile set search_path = public, pg_temp as $$
+language plpgsql stable set search_path = public, pg_temp as $$
 declare u text := fc_user(p_user);
 begin
   return (select coalesce(jsonb_agg(jsonb_build_object('id', run_id, 'at', at, 'author', author, 'params', params,
@@ -192,7 +193,7 @@ begin
 end $$;
 
 create function public.fc_run(p_run text, p_user text default null) returns jsonb
-language plpgsql volatile set search_path = public, pg_temp as $$
+language plpgsql stable set search_path = public, pg_temp as $$
 declare u text := fc_user(p_user);
         r fc_runs;
 begin
@@ -208,7 +209,7 @@ begin
 end $$;
 
 create function public.fc_run_faces(p_run text, p_after text default '', p_limit int default 1000, p_user text default null) returns jsonb
-language plpgsql volatile set search_path = public, pg_temp as $$
+language plpgsql stable set search_path = public, pg_temp as $$
 declare u text := fc_user(p_user);
 begin
   return (select jsonb_build_object('v', coalesce(jsonb_agg(vector_id order by vector_id), '[]'),
@@ -225,12 +226,19 @@ create function public.fc_begin_run(p_run text, p jsonb, p_user text default nul
 language plpgsql volatile security definer set search_path = public, pg_temp as $$
 declare u text := fc_user(p_user);
         found_status text;
+        is_short boolean;
 begin
   insert into fc_runs (user_id, run_id, status, at, author, params, fingerprint, reason, questions, n_faces, n_people, n_noise)
     values (u, p_run, 'building', clock_timestamp(), p ->> 'author', p -> 'params', p ->> 'fingerprint', p -> 'reason',
             p -> 'questions', (p ->> 'n_faces')::int, (p ->> 'n_people')::int, (p ->> 'n_noise')::int)
     on conflict (user_id, run_id) do nothing;
-  select status into found_status from fc_runs where user_id = u and run_id = p_run for update;
+  select status, (n_faces, n_people, n_noise) is distinct from
+                 ((p ->> 'n_faces')::int, (p ->> 'n_people')::int, (p ->> 'n_noise')::int)
+    into found_status, is_short from fc_runs where user_id = u and run_id = p_run for update;
+  if found_status = 'ready' and is_short then  -- somebody was erased from it: it is staged beside itself, and takes its place
+    perform fc_begin_run(p_run || ' whole', p, p_user);
+    return '{"status": "mending"}';
+  end if;
   if found_status = 'gone' then  -- let go of before, and published again
     delete from fc_run_faces where user_id = u and run_id = p_run;
     update fc_runs set status = 'building', at = clock_timestamp(), author = p ->> 'author', reason = p -> 'reason'
@@ -371,18 +379,28 @@ language plpgsql volatile set search_path = public, pg_temp as $$
 declare r fc_runs;
         faces int; people int; noise int;
 begin
-  select * into r from fc_runs where user_id = u and run_id = p_run for update;
-  if not found or r.status = 'gone' then
+  select * into r from fc_runs where user_id = u and run_id in (p_run, p_run || ' whole') and status = 'building'
+    order by run_id desc limit 1 for update;
+  if not found then
+    if exists (select from fc_runs where user_id = u and run_id = p_run and status = 'ready') then
+      return;  -- the id is the content: publishing it again only moves the pointer
+    end if;
     raise exception 'FC404 %', jsonb_build_object('run', p_run) using errcode = 'FC404';
   end if;
-  if r.status = 'ready' then return; end if;  -- the id is the content: publishing it again only moves the pointer
   select count(*), count(distinct owner), count(*) filter (where owner is null and label = -1) into faces, people, noise
-    from fc_run_faces where user_id = u and run_id = p_run;
+    from fc_run_faces where user_id = u and run_id = r.run_id;
   if (faces, people, noise) is distinct from (r.n_faces, r.n_people, r.n_noise) then
     raise exception 'FC422 %', jsonb_build_object('run', p_run, 'faces', faces, 'of_faces', r.n_faces, 'people', people,
       'of_people', r.n_people, 'noise', noise, 'of_noise', r.n_noise) using errcode = 'FC422';
   end if;
-  update fc_runs set status = 'ready', at = clock_timestamp() where user_id = u and run_id = p_run;
+  if r.run_id <> p_run then
+    delete from fc_run_faces where user_id = u and run_id = p_run;
+    delete from fc_run_people where user_id = u and run_id = p_run;
+    delete from fc_runs where user_id = u and run_id = p_run;
+    update fc_run_faces set run_id = p_run where user_id = u and run_id = r.run_id;
+    update fc_run_people set run_id = p_run where user_id = u and run_id = r.run_id;
+  end if;
+  update fc_runs set run_id = p_run, status = 'ready', at = clock_timestamp() where user_id = u and run_id = r.run_id;
   -- A table that was just filled has no statistics until autovacuum comes by, and without them reading the views took
   -- 200 s instead of 0.3 at 100,000 faces.
   analyze fc_run_faces, fc_run_people, fc_people, fc_facts;
@@ -412,6 +430,13 @@ begin
      and not exists (select from fc_facts n where n.user_id = u and n.kind = 'run_name' and n.subject = r.run_id);
 end $$;
 
+-- Whether a decision names one of these faces and people; a run's id, a name or a mark may read like one and is none.
+create function public.fc_names(kind text, subject text, object text, value text, before text, p_ids text[]) returns boolean
+language sql immutable set search_path = pg_catalog as $$
+  select kind not in ('live_run', 'run_name')
+     and (subject = any (p_ids) or object = any (p_ids)
+          or (kind in ('pin', 'cover', 'merged_into') and (coalesce(value = any (p_ids), false) or coalesce(before = any (p_ids), false)))) $$;
+
 -- Nothing that names these faces and people stays: facts, rows of runs, decisions in the log, titles with their names.
 create function public.fc_erase(u text, p_ids text[]) returns void
 language plpgsql volatile set search_path = public, pg_temp as $$
@@ -420,8 +445,7 @@ begin
   select coalesce(array_agg(distinct said), '{}') into names from (
     select unnest(array[x ->> 3, x ->> 4]) said from fc_log, jsonb_array_elements(decisions) t(x)
      where user_id = u and x ->> 0 = 'name' and x ->> 1 = any (p_ids)) spoken where said <> '';
-  delete from fc_facts where user_id = u
-    and (subject = any (p_ids) or object = any (p_ids) or (kind in ('pin', 'merged_into', 'cover') and value = any (p_ids)));
+  delete from fc_facts where user_id = u and fc_names(kind, subject, object, value, null, p_ids);
   delete from fc_faces where user_id = u and vector_id = any (p_ids);
   delete from fc_people where user_id = u and cluster_id = any (p_ids);
   update fc_people set cover = null where user_id = u and cover = any (p_ids);
@@ -443,8 +467,7 @@ begin
       title = case when exists (select from unnest(names) n where position(n in l.title) > 0)
                    then 'A change about somebody who was erased' else l.title end
     from (select revision, (select coalesce(jsonb_agg(x order by nth), '[]') from jsonb_array_elements(o.decisions) with ordinality t(x, nth)
-                             where not (x ->> 1 = any (p_ids) or x ->> 2 = any (p_ids)
-                                        or coalesce(x ->> 3 = any (p_ids), false) or coalesce(x ->> 4 = any (p_ids), false))) decisions
+                             where not fc_names(x ->> 0, x ->> 1, x ->> 2, x ->> 3, x ->> 4, p_ids)) decisions
             from fc_log o where o.user_id = u) kept
    where l.user_id = u and l.revision = kept.revision;
   perform set_config('fc.erasing', 'off', true);
@@ -457,7 +480,7 @@ declare u text := fc_user(p_user);
         now_ timestamptz;
         last_ fc_log;
         done bigint;
-        erased text[] := array(select jsonb_array_elements_text(coalesce(p -> 'erased', '[]')));
+        erased text[] := array(select id from jsonb_array_elements_text(coalesce(p -> 'erased', '[]')) t(id) where id <> '');
 begin
   perform pg_advisory_xact_lock(hashtextextended(u, 727));
   select revision into done from fc_log where user_id = u and change_id = (p ->> 'id')::uuid;

@@ -6,7 +6,6 @@ users. What a place needs and this machine does not have skips with its reason.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import itertools
@@ -227,27 +226,25 @@ def _once(start: Callable[[], _T]) -> Callable[[], _T]:
     return get
 
 
-def _kept(server: _T) -> _T:
-    atexit.register(server.stop)  # type: ignore[attr-defined]
-    return server
+SERVERS = contextlib.ExitStack()  # closed by a fixture as the session ends: their threads would outlive atexit
 
 
 @_once
 def rest_server() -> RestServer:
     """Our REST server on a fresh database of a real Postgres."""
-    return _kept(RestServer(shared_postgres().database()))
+    return SERVERS.enter_context(RestServer(shared_postgres().database()))
 
 
 @_once
 def lite_server() -> LiteServer:
     """npm's @supabase/lite."""
-    return _kept(LiteServer())
+    return SERVERS.enter_context(LiteServer())
 
 
 @_once
 def pinecone_server() -> PineconeServer:
     """Our own index."""
-    return PineconeServer(dimension=DIMENSION).__enter__()
+    return SERVERS.enter_context(PineconeServer(dimension=DIMENSION))
 
 
 @contextlib.contextmanager

@@ -20,6 +20,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(hosted)]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _servers_end() -> Iterator[None]:
+    yield
+    builders.SERVERS.close()
+
+
 @pytest.fixture(params=builders.PEOPLE)
 def people_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PeoplePlace]:
     """Where people are kept: each of them in turn."""

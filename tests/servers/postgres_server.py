@@ -96,7 +96,7 @@ class Database:
     def run(self, script: str, role: str = OWNER) -> None:
         """Run a script of statements in one transaction."""
         with self.connect(role) as db:
-            db.execute(script)  # type: ignore[arg-type]
+            db.execute(script)
 
     def drop(self) -> None:
         """Remove it, with whoever is still connected."""

@@ -87,11 +87,8 @@ def call_function(db: psycopg.Connection, asked: Asked, max_rows: int) -> Reply:
         sql.Identifier("public", asked.name),
         sql.SQL(", ").join(sql.SQL("{0} := given.{0}").format(sql.Identifier(name)) for name in given),
     )
-    source = sql.SQL("json_to_record(%s::json) as given({})").format(
-        sql.SQL(", ").join(
-            sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(function.arguments[n]))  # type: ignore[arg-type]
-            for n in given
-        )
+    source: sql.Composable = sql.SQL("json_to_record(%s::json) as given({})").format(
+        sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(function.arguments[n])) for n in given)
     )
     if not given:
         source = sql.SQL("(select %s::json) as given")

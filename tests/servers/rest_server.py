@@ -257,7 +257,7 @@ class _Listener(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Listener  # type: ignore[assignment]
+    server: _Listener
     allowed: ClassVar = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE")
 
     def __getattr__(self, name: str) -> Any:
@@ -273,32 +273,33 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault = self.server.rest.faults.take(self.path)
-        status = 0
-        try:
-            status = self._answer(fault, headers, body)
-        finally:
-            url = urlsplit(self.path)
-            took = time.monotonic() - started
-            self.server.rest.requests.append(Request(self.command, url.path, url.query, len(body), status, took))
+        reply = self._answer(fault, headers, body)
+        url = urlsplit(self.path)
+        status = 0 if reply is None else reply.status
+        took = time.monotonic() - started
+        # Before the answer: whoever has one finds the request on record.
+        self.server.rest.requests.append(Request(self.command, url.path, url.query, len(body), status, took))
+        if reply is None:
+            self._hang_up()
+        else:
+            self._send(reply, is_short=fault is not None and fault.kind == "short")
 
-    def _answer(self, fault: Fault | None, headers: Mapping[str, str], body: bytes) -> int:
-        if fault and fault.kind == "reset":
-            return self._hang_up()
-        if fault and fault.kind == "status":
+    def _answer(self, fault: Fault | None, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        """What is sent; None for nothing."""
+        kind = fault.kind if fault else ""
+        if fault and kind == "status":
             words = fault.body if fault.body is not None else to_json({"message": f"scripted status {fault.code}"})
-            return self._send(Reply(fault.code, words, {**JSON, **fault.headers}))
-        if fault and fault.kind == "stall":
+            return Reply(fault.code, words, {**JSON, **fault.headers})
+        if kind == "reset":
+            return None
+        if fault and kind == "stall":
             time.sleep(fault.seconds)
         reply = self.server.rest.answer(self.command, self.path, headers, body)
-        if fault and fault.kind == "lost":
-            return self._hang_up()
-        if fault and fault.kind == "truncated":
-            return self._send(Reply(reply.status, reply.body[: len(reply.body) // 2], reply.headers))
-        if fault and fault.kind == "short":
-            return self._send(reply, n_sent=len(reply.body) // 2)
-        return self._send(reply)
+        if kind == "truncated":
+            return Reply(reply.status, reply.body[: len(reply.body) // 2], reply.headers)
+        return None if kind == "lost" else reply
 
-    def _send(self, reply: Reply, n_sent: int | None = None) -> int:
+    def _send(self, reply: Reply, is_short: bool) -> None:
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
@@ -306,15 +307,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body[:n_sent])
-        if n_sent is not None:
+            self.wfile.write(reply.body[: len(reply.body) // 2] if is_short else reply.body)
+        if is_short:
             self._hang_up()
-        return reply.status
 
-    def _hang_up(self) -> int:
+    def _hang_up(self) -> None:
         """Reset the connection rather than close it in good order."""
         self.close_connection = True
         self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.shutdown(socket.SHUT_RDWR)
-        return 0

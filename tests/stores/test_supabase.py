@@ -121,9 +121,7 @@ def test_patience_ends_with_a_sentence_and_in_time(rest, opened):
     store = opened(patience_s=2.0)
     rest.faults.add(RPC, Fault.stall(30), times=50)
     start = time.monotonic()
-    with pytest.raises(
-        StoreUnavailableError, match=r"did not answer within 2 seconds.*nothing is ever written in part"
-    ):
+    with pytest.raises(StoreUnavailableError, match=r"did not answer within 2 seconds.*Nothing was changed"):
         store.read()
     assert time.monotonic() - start < 3.5
     rest.faults.clear()
@@ -139,7 +137,7 @@ def test_a_port_where_nobody_listens_is_one_sentence(opened):
 def test_a_change_whose_answer_was_lost_for_good_is_there_once_when_it_is_looked_for(rest, opened):
     store = opened(patience_s=1.0)
     rest.faults.add(RPC + "fc_apply", Fault.lost(), times=50)
-    with pytest.raises(StoreUnavailableError, match="Whether the last step was written shows"):
+    with pytest.raises(StoreUnavailableError, match="Whether this change was written shows"):
         store.apply(named(0, "Anna"))
     rest.faults.clear()
     assert [record.title for record in store.history(10)] == ["named"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from facecluster.config import load_settings
@@ -22,6 +23,18 @@ def _demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = demo_settings(load_settings(library=tmp_path_factory.mktemp("demo") / "library"))
     open_service(settings).open_demo()
     return settings.library
+
+
+@pytest.fixture(autouse=True)
+def _pages_in_their_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server that app.py has told so: left to itself, AppTest runs the files of pages/ without the shell."""
+    real = PagesManager.__init__
+
+    def told(self: PagesManager, *args: object, **kwargs: object) -> None:
+        PagesManager.uses_pages_directory = False
+        real(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PagesManager, "__init__", told)
 
 
 @pytest.fixture(autouse=True)

@@ -71,3 +71,38 @@ def test_an_empty_library_leads_on(app, empty_library, texts):
 def test_a_name_in_a_title_is_text(app, demo_library, texts):
     demo_library.rename(demo_library.view().people()[0].id, "**A** <b>")
     assert "“**A** <b>”" in texts(app("history"))
+
+
+def named(test, run):
+    return next(f for f in test.text_input if str(f.key).startswith(f"name-run-{run}-"))
+
+
+def test_a_run_is_named_in_place_and_the_name_is_taken_back(app, demo_library, texts):
+    run = demo_library.view().snapshot.run.id
+    test = app("history")
+    assert "Kept are the last 5, the live one, and each that has a name." in texts(test)
+    assert named(test, run).value == ""
+    named(test, run).set_value("Before the <b>holiday</b>").run()
+    assert not test.exception
+    assert demo_library.view().snapshot.facts[("run_name", run, "")] == "Before the <b>holiday</b>"
+    assert named(test, run).value == "Before the <b>holiday</b>"
+    test.button(key="fc-news-undo").click().run()
+    assert ("run_name", run, "") not in demo_library.view().snapshot.facts
+    assert named(test, run).value == ""
+
+
+def test_an_empty_name_takes_the_name_of_a_run_away(app, demo_library):
+    run = demo_library.view().snapshot.run.id
+    demo_library.name_run(run, "Summer")
+    test = app("history")
+    named(test, run).set_value("").run()
+    assert ("run_name", run, "") not in demo_library.view().snapshot.facts
+
+
+def test_a_name_too_long_for_a_run_is_a_sentence(app, demo_library, texts):
+    run = demo_library.view().snapshot.run.id
+    test = app("history")
+    named(test, run).set_value("x" * 300).run()
+    assert not test.exception
+    assert "300" in texts(test)
+    assert ("run_name", run, "") not in demo_library.view().snapshot.facts

@@ -27,9 +27,9 @@ def test_counts_settings_and_versions_are_shown_and_secrets_are_not(app, demo_li
 
 
 def test_a_secret_is_masked(app, empty_library, monkeypatch, texts):
-    monkeypatch.setenv("PINECONE_API_KEY", "very-secret")
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", "very-secret")
     said = texts(app("status"))
-    assert "PINECONE_API_KEY\n****" in said
+    assert "SUPABASE_SERVICE_KEY\n****" in said
     assert "very-secret" not in said
 
 

@@ -1,0 +1,75 @@
+"""Erasing a person for good: a quiet button, and the dialog that names what goes and wants it typed."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from facecluster.model import PersonId
+from facecluster.ui import session, widgets
+
+
+def button(person: PersonId) -> None:
+    """The way to the dialog, below everything else."""
+    with st.container(key="fc-quiet-erase"):
+        st.button("Erase this person…", key="erase", type="tertiary", on_click=_ask, args=(person,))
+
+
+def dialog(person: PersonId) -> None:
+    """The dialog, where it was asked for."""
+    asked = session.recall("asked")
+    if asked != ("erase", person):
+        return
+
+    @widgets.dialog("Erase this person for good?", _close)
+    def show() -> None:
+        if session.recall("asked") != asked:
+            st.rerun()  # answered: a dialog closes only with the whole page
+        view = session.view()
+        name, n = view.person(person).name, len(view.everything_of(person)[0])
+        for text in _what_goes(person):
+            st.text(text)
+        with st.container(key="fc-warn-erase"):
+            st.text("This cannot be undone.")
+        wanted = f"{n:,}, or the name," if name else f"{n:,}"
+        typed = st.text_input(f"Type {wanted} to go on", key=f"erase-typed-{person}", live="200ms", autocomplete="off")
+        is_sure = (typed or "").strip() in {str(n), f"{n:,}", *([name] if name else [])}
+        st.button(
+            f"Erase {widgets.whom(name)} and {widgets.faces(n)}", key="erase-now", type="primary",
+            disabled=not is_sure, on_click=_erase, args=(person, n),
+        )  # fmt: skip
+        st.button("Cancel: erase nothing", key="erase-cancel", type="tertiary", on_click=_close)
+
+    show()
+
+
+def _what_goes(person: PersonId) -> list[str]:
+    """Line by line what would be gone."""
+    view, settings = session.view(), session.settings()
+    faces, people = view.everything_of(person)
+    name, n_here = view.person(person).name, len(view.rows(person))
+    where = "on this machine and in Pinecone" if settings.has_pinecone else "on this machine"
+    gone = f" ({len(faces) - n_here:,} of them are no longer in the library)" if len(faces) > n_here else ""
+    lines = [f"{widgets.faces(len(faces))}{gone}: their vectors and cut-out pictures, {where}."]
+    whose = f"The name “{name}”" if name else "The person"
+    merged = f", {widgets.plural(len(people) - 1, 'person', 'people')} merged into them" if len(people) > 1 else ""
+    kept = "in Supabase" if settings.has_supabase else "on this machine"
+    lines.append(f"{whose}{merged}, and everything that was said of them, in History and published runs too, {kept}.")
+    if any(view.faces.url[row] for row in view.rows(person).tolist()):
+        lines.append("The photos that these faces are in stay where they are: they belong to others as well.")
+    return lines
+
+
+def _ask(person: PersonId) -> None:
+    session.remember("asked", ("erase", person))
+
+
+def _close() -> None:
+    session.forget("asked")
+
+
+def _erase(person: PersonId, n_faces: int) -> None:
+    _close()
+    session.act(lambda: session.service().erase(person, n_faces))
+    if session.is_done():
+        session.clear_selection()
+        session.open_page("people")

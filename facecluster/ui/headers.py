@@ -1,0 +1,46 @@
+"""What every answer tells the browser about pictures: from which hosts it may load them, and to keep our address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from facecluster.config import load_settings
+from facecluster.errors import ConfigError
+
+
+def picture_policy(hosts: Sequence[str]) -> str:
+    """The value of Content-Security-Policy: pictures of our own, drawn ones, and those of the allowed hosts."""
+    return " ".join(["img-src 'self' data: blob:", *(f"https://{host}" for host in hosts)])
+
+
+class PictureRules:
+    """Middleware: the last line, should an address from the data ever get into a page unchecked."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the app does, with the two headers."""
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Content-Security-Policy"] = picture_policy(_hosts())
+                headers["Referrer-Policy"] = "same-origin"
+            await send(message)
+
+        await self._app(scope, receive, tell)
+
+
+MIDDLEWARE = [Middleware(PictureRules)]
+
+
+def _hosts() -> tuple[str, ...]:
+    try:
+        return load_settings().image_hosts
+    except ConfigError:  # the page says it in its own words
+        return ()

@@ -1,0 +1,104 @@
+"""Erasing a person: what the dialog names, what it wants typed, and what is gone afterwards."""
+
+from __future__ import annotations
+
+import pytest
+
+from facecluster.errors import StoreUnavailableError
+from facecluster.stores.local_people import LocalPeopleStore
+
+
+@pytest.fixture
+def anna(demo_library):
+    card = demo_library.view().people()[0]
+    demo_library.rename(card.id, "Anna")
+    return demo_library.view().card_of[card.id]
+
+
+def asked(app, person):
+    test = app("person", id=person)
+    test.button(key="erase").click().run()
+    assert not test.exception
+    return test
+
+
+def typed(test, person, text):
+    test.text_input(key=f"erase-typed-{person}").set_value(text).run()
+    return test
+
+
+def test_the_dialog_names_what_goes_and_that_it_cannot_be_undone(app, demo_library, anna, texts):
+    n = len(demo_library.view().everything_of(anna.id)[0])
+    said = texts(asked(app, anna.id))
+    for expected in (f"{n} faces", "vectors and cut-out pictures", "on this machine", "“Anna”", "cannot be undone"):
+        assert expected in said
+    assert "Pinecone" not in said
+
+
+@pytest.mark.parametrize("wrong", ["", "yes", "Ann", "0", "anna b"])
+def test_nothing_but_the_number_or_the_name_opens_the_button(app, demo_library, anna, wrong):
+    test = typed(asked(app, anna.id), anna.id, wrong)
+    assert test.button(key="erase-now").disabled
+    assert anna.id in demo_library.view().card_of
+
+
+@pytest.mark.parametrize("by", ["name", "number"])
+def test_erased_is_erased_and_people_says_so_without_an_undo(app, demo_library, anna, by, texts):
+    faces = demo_library.view().everything_of(anna.id)[0]
+    n_before = len(demo_library.view().faces)
+    test = typed(asked(app, anna.id), anna.id, "Anna" if by == "name" else str(len(faces)))
+    button = test.button(key="erase-now")
+    assert button.label == f"Erase Anna and {len(faces)} faces"
+    assert not button.disabled
+    button.click().run()
+    assert not test.exception
+    view = demo_library.view()
+    assert len(view.faces) == n_before - len(faces)
+    assert not set(faces) & set(view.faces.ids)
+    assert "Anna" not in [card.name for card in view.cards]
+    assert "People" in [title.value for title in test.title]
+    assert "Erased a person" in texts(test)
+    assert "fc-news-undo" not in [b.key for b in test.button]
+
+
+def test_history_offers_no_undo_of_it(app, demo_library, anna, texts):
+    revision = demo_library.erase(anna.id, len(demo_library.view().everything_of(anna.id)[0]))
+    test = app("history")
+    assert f"undo-{revision}" not in [b.key for b in test.button]
+    assert f"undo-{revision - 2}" in [b.key for b in test.button]
+    assert "cannot be taken back" in texts(test)
+    assert "Anna" not in texts(test)
+
+
+def test_cancel_erases_nothing(app, demo_library, anna):
+    test = asked(app, anna.id)
+    test.button(key="erase-cancel").click().run()
+    assert anna.id in demo_library.view().card_of
+    assert "erase-now" not in [b.key for b in test.button]
+
+
+def test_where_the_number_changed_meanwhile_nothing_is_erased(app, demo_library, anna, texts):
+    test = typed(asked(app, anna.id), anna.id, "Anna")
+    faces = demo_library.view().faces_of(anna.id)
+    demo_library.reject([faces[0].id], anna.id)
+    test.button(key="erase-now").click().run()
+    assert "Nothing was erased" in texts(test)
+    assert anna.id in demo_library.view().card_of
+
+
+def test_after_a_failure_on_the_way_it_can_be_repeated(app, demo_library, anna, monkeypatch, texts):
+    demo_library.rename(anna.id, "")
+    n = len(demo_library.view().everything_of(anna.id)[0])
+
+    def refuse(self, change):
+        raise StoreUnavailableError("The store does not answer. Try again.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LocalPeopleStore, "apply", refuse)
+        test = typed(asked(app, anna.id), anna.id, str(n))
+        test.button(key="erase-now").click().run()
+        assert "does not answer" in texts(test)
+    test = typed(asked(app, anna.id), anna.id, str(n))
+    test.button(key="erase-now").click().run()
+    assert not test.exception
+    assert anna.id not in demo_library.view().snapshot.people
