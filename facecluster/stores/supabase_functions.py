@@ -80,7 +80,7 @@ class Functions:
         except _AgainError as exc:
             outcome = "Nothing was changed. Try again."
             if function == "fc_apply":
-                outcome = "Whether this change was written shows when it answers again: all of it or nothing. Reload, then look."
+                outcome = "Whether this was written shows when it answers again: all of it or nothing. Reload."
             raise StoreUnavailableError(
                 f"Supabase did not answer within {self._patience_s:.0f} seconds: {exc}. {outcome}"
             ) from exc
