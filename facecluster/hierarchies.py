@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.clustering import (
+    NOISE,
     Clustering,
     ExtractionParams,
     Hierarchy,
@@ -26,7 +27,10 @@ from facecluster.clustering import (
     refine,
 )
 from facecluster.compute import ComputeCache
+from facecluster.model import BLURRED
+from facecluster.plan import Plan, measured
 from facecluster.ports import Progress
+from facecluster.reconcile import reconcile
 from facecluster.suggest import Setting, StabilityMap, stability_map
 from facecluster.view import View
 
@@ -161,6 +165,19 @@ class Hierarchies:
             vectors = view.faces.vectors[rows]
             return rows, reference.hdbscan_clustering(vectors, params.min_samples, params.extraction)
         return rows, extract(hierarchy, params.extraction)
+
+    def plan(self, view: View, params: Params, author: str, progress: Progress | None = None) -> Plan:
+        """What publishing these parameters would change: clusters, the second layer, then the people there are."""
+        rows, clusters = self.clusters(view, params, progress)
+        refined = self.refined(view, params, clusters, view.state.row_facts(view.faces.photo_number, rows))
+        label = np.where(view.faces.sharp(params.blur_threshold), NOISE, BLURRED).astype(np.int32)
+        strength = np.zeros(len(view.faces), np.float32)
+        label[rows], strength[rows] = (clusters if refined is None else refined).labels, clusters.strength
+        label[view.state.is_masked] = NOISE
+        coverage = view.faces.coverage
+        said = {**asdict(params), **(coverage.for_the_record() if coverage is not None else {})}
+        found = reconcile(view.faces, label, strength, view.snapshot, view.state, said, author)
+        return measured(found, view.faces, view.state, rows, clusters.labels, refined)
 
     def refined(self, view: View, params: Params, clusters: Clustering, facts: RowFacts) -> Refinement | None:
         """What the second layer makes of these clusters; None where HDBSCAN alone is wanted."""

@@ -86,8 +86,7 @@ class Jobs:
                 start_new_session=True,
                 pass_fds=(lock,),
             )
-        # Collects the worker when it ends, so that no zombie stays.
-        threading.Thread(target=worker.wait, daemon=True).start()
+        threading.Thread(target=_collect, args=(worker, self._path(job, "log")), daemon=True).start()
 
     def start_once(self, use_case: str, **args: object) -> str:
         """Start a job unless it has an outcome that nobody has cleared: a page may ask at every run."""
@@ -143,6 +142,13 @@ class Jobs:
 
     def _path(self, job: str, suffix: str) -> Path:
         return self._folder / f"{job}.{suffix}"
+
+
+def _collect(worker: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for a worker, so that no zombie stays. Whoever crashes or is killed says no word: the log says by what."""
+    code = worker.wait()
+    if code < 0 and log.is_file() and not log.stat().st_size:
+        log.write_text(f"ended by signal {-code} ({signal.strsignal(-code)})\n", "utf-8")
 
 
 def read_spec(path: Path) -> dict[str, Any]:

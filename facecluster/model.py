@@ -315,6 +315,21 @@ class Run:
     reason: Mapping[FaceId, str] = field(default_factory=dict)
     questions: tuple[Question, ...] = ()
 
+    @cached_property
+    def owners(self) -> tuple[tuple[PersonId, ...], NDArray[np.int32]]:
+        """Everybody who owns a face, and for each face which of them, -1 for nobody; shape (n_faces,)."""
+        number: dict[PersonId | None, int] = {None: -1}
+        codes = [number.setdefault(owner, len(number) - 1) for owner in self.owner]
+        return tuple(owner for owner in number if owner is not None), np.array(codes, np.int32)
+
+    def rows_in(self, faces: FaceSet) -> NDArray[np.int64]:
+        """Shape (n_faces,): the row of each face in a set, -1 where it is gone; kept for the set last asked about."""
+        known: tuple[FaceSet, NDArray[np.int64]] | None = self.__dict__.get("_rows_in")
+        if known is None or known[0] is not faces:
+            known = faces, np.array([faces.row.get(face, -1) for face in self.faces], np.int64)
+            self.__dict__["_rows_in"] = known  # as cached_property keeps its value beside the frozen fields
+        return known[1]
+
 
 BLURRED = -2  # `Run.label` of a face that the blur filter left out
 

@@ -36,11 +36,33 @@ def owners(snapshot: PeopleSnapshot, faces: Sequence[FaceId]) -> list[PersonId |
     return found
 
 
+def _owner_numbers(snapshot: PeopleSnapshot, faces: FaceSet, number: Mapping[PersonId, int]) -> NDArray[np.int32]:
+    """The same for all faces of a set, as person numbers: the run's owners at once, then the few facts."""
+    found = np.full(len(faces), -1, np.int32)
+    given: tuple[PersonId, ...] = ()
+    if snapshot.run is not None:
+        given, code = snapshot.run.owners
+        at = snapshot.run.rows_in(faces)
+        now = np.array([*(number.get(resolve(snapshot, person), -1) for person in given), -1], np.int32)
+        found[at[at >= 0]] = now[code[at >= 0]]
+    for kind, face, other in snapshot.facts:
+        row = faces.row.get(FaceId(face), -1) if kind == "not_person" else -1
+        if row >= 0 and found[row] >= 0 and found[row] == number.get(resolve(snapshot, PersonId(other)), -1):
+            found[row] = -1
+    known = {*snapshot.people, *given}
+    for row, value in _facts_of(snapshot, faces, "pin"):
+        if value in known:
+            found[row] = number.get(resolve(snapshot, PersonId(value)), -1)
+    for row, _ in _facts_of(snapshot, faces, "mark"):
+        found[row] = -1
+    return found
+
+
 def live_labels(snapshot: PeopleSnapshot, faces: FaceSet) -> NDArray[np.int32]:
     """Shape (n_faces,): cluster of the live run, NOISE, BLURRED; UNSEEN for faces that came after it."""
     found = np.full(len(faces), UNSEEN, np.int32)
     if snapshot.run is not None:
-        at = np.array([faces.row.get(face, -1) for face in snapshot.run.faces], np.int64)
+        at = snapshot.run.rows_in(faces)
         found[at[at >= 0]] = snapshot.run.label[at >= 0]
     return found
 
@@ -123,7 +145,7 @@ def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
     """Turn ids into row numbers; facts about faces that are gone are kept in the log and left out here."""
     people = tuple(p.id for p in snapshot.people.values() if p.merged_into is None)
     number = {person: i for i, person in enumerate(people)}
-    owner = np.array([number[p] if p is not None else -1 for p in owners(snapshot, faces.ids)], np.int32)
+    owner = _owner_numbers(snapshot, faces, number)
     pin = np.full(len(faces), -1, np.int32)
     for at, value in _facts_of(snapshot, faces, "pin"):
         pin[at] = number.get(resolve(snapshot, PersonId(value)), -1)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facecluster import decisions, importing
-from facecluster.clustering import NOISE, Clustering, epsilon_changes, reference
+from facecluster.clustering import Clustering, epsilon_changes, reference
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
 from facecluster.decisions import Draft
@@ -20,10 +20,9 @@ from facecluster.demo import demo_faces
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
 from facecluster.importing import ImportReport
-from facecluster.model import BLURRED, ChangeRecord, FaceId, Fetched, Mark, PersonId, Question, RunRecord, UserId
-from facecluster.plan import Plan, measured
+from facecluster.model import ChangeRecord, FaceId, Fetched, Mark, PersonId, Question, RunRecord, UserId
+from facecluster.plan import Plan
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
-from facecluster.reconcile import reconcile
 from facecluster.row_state import row_state
 from facecluster.search import Hit
 from facecluster.suggest import StabilityMap
@@ -72,7 +71,8 @@ class Service:
                 snapshot = self._people.read()
                 state = row_state(snapshot, faces)
                 version = f"{version.split('/')[0]}/{snapshot.revision}"
-                self._view = View(version, faces, snapshot, state, self.settings.blur_threshold)
+                covers = old.covers if old is not None and same_faces else {}
+                self._view = View(version, faces, snapshot, state, self.settings.blur_threshold, covers)
             return self._view
 
     @contextmanager
@@ -195,18 +195,7 @@ class Service:
 
     def plan(self, params: Params, progress: Progress | None = None, author: str = "") -> Plan:
         """What publishing these parameters would change. Writes nothing but saved computations."""
-        view = self.view()
-        rows, clusters = self._hierarchies.clusters(view, params, progress)
-        facts = view.state.row_facts(view.faces.photo_number, rows)
-        refined = self._hierarchies.refined(view, params, clusters, facts)
-        label = np.where(view.faces.sharp(params.blur_threshold), NOISE, BLURRED).astype(np.int32)
-        strength = np.zeros(len(view.faces), np.float32)
-        label[rows], strength[rows] = (clusters if refined is None else refined).labels, clusters.strength
-        label[view.state.is_masked] = NOISE
-        coverage = view.faces.coverage
-        said = {**asdict(params), **(coverage.for_the_record() if coverage is not None else {})}
-        found = reconcile(view.faces, label, strength, view.snapshot, view.state, said, author or self.user)
-        return measured(found, view.faces, view.state, rows, clusters.labels, refined)
+        return self._hierarchies.plan(self.view(), params, author or self.user, progress)
 
     def epsilon_changes(self, params: Params) -> NDArray[np.float64]:
         """Values of epsilon at which the partition changes, ascending."""

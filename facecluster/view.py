@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 from urllib.parse import urlsplit
@@ -70,6 +70,8 @@ class View:
     ----------
     version : str
         Different whenever anything in the view is.
+    earlier_covers : Mapping[bytes, FaceId]
+        `covers` of another view of the same faces.
     """
 
     version: str
@@ -77,6 +79,7 @@ class View:
     snapshot: PeopleSnapshot
     state: RowState
     blur_threshold: float
+    earlier_covers: Mapping[bytes, FaceId] = field(default_factory=dict)
 
     @cached_property
     def number(self) -> dict[PersonId, int]:
@@ -301,6 +304,15 @@ class View:
             return person.cover
         if not len(rows):
             return None
+        return self.covers[rows.tobytes()]
+
+    @cached_property
+    def covers(self) -> dict[bytes, FaceId]:
+        """The cover by rule for each person's rows, as bytes; most people are the same as a change ago."""
+        groups = [rows for rows in self._rows_by_person if len(rows)]
+        return {key: self.earlier_covers.get(key) or self._covered(rows) for rows in groups for key in [rows.tobytes()]}
+
+    def _covered(self, rows: NDArray[np.int64]) -> FaceId:
         return self.faces.ids[int(cover(rows, self.faces.vectors, self.faces.blur_score, self.blur_threshold))]
 
     @cached_property
@@ -346,7 +358,7 @@ class View:
         found = np.zeros(len(self.faces), np.float32)
         run = self.snapshot.run
         if run is not None:
-            at = np.array([self.faces.row.get(face, -1) for face in run.faces], np.int64)
+            at = run.rows_in(self.faces)
             found[at[at >= 0]] = run.strength[at >= 0]
         return found
 

@@ -33,7 +33,9 @@ README = {
     "map": ("map", "light"),
     "tune": ("tune", "light"),
 }
-SETTLED_MS = 2500
+SETTLED_MS = 1500
+SETTLED = """() => !document.querySelector('[data-testid=stSkeleton], [data-testid=stStatusWidget]')
+  && [...document.images].every(image => image.complete || image.loading === "lazy")"""
 
 
 def furnish(library: Path) -> str:
@@ -48,15 +50,23 @@ def furnish(library: Path) -> str:
     return cards[1].id
 
 
+def settle(page: Any) -> None:
+    """Wait until nothing is on its way (no run, no grey stand-in, no half picture), and then for what fades in."""
+    page.wait_for_timeout(SETTLED_MS)
+    page.wait_for_function(SETTLED, timeout=60_000)
+    page.wait_for_timeout(SETTLED_MS)
+
+
 def shoot(browser: Any, dashboard: Dashboard, path: str, out: Path, width: int, scheme: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
     page = context.new_page()
     page.goto(f"{dashboard.url}/{'' if path == PAGES[0] else path}")  # the first page has no address of its own
     page.locator("h1, [data-testid=stImage]").first.wait_for(timeout=60_000)
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     if path == "tune":  # a plan to look at
-        page.get_by_role("slider", name=re.compile("Neighbours")).press("ArrowLeft")
-        page.wait_for_timeout(SETTLED_MS)
+        for _ in range(4):
+            page.get_by_role("slider", name=re.compile("needs at least")).press("ArrowRight")
+        settle(page)
     page.screenshot(path=out)
     context.close()
 

@@ -10,8 +10,10 @@ import contextlib
 import itertools
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Params
 from facecluster.model import UserId
 from facecluster.ports import KEPT_RUNS
+from facecluster.row_state import owners
 from facecluster.stores.local import user_folder
 
 N_HISTORIES = int(os.environ.get("FACECLUSTER_HISTORIES", "200"))
@@ -59,7 +62,8 @@ class Histories(RuleBasedStateMachine):
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.stack.enter_context(clients_closed())
         self.user, self.given = UserId("local"), {}
-        shutil.copytree(self.template, self.folder / "library")
+        # The template is open: what stands beside its database comes and goes.
+        shutil.copytree(self.template, self.folder / "library", ignore=shutil.ignore_patterns("*-shm", "*-wal"))
         self.go_elsewhere(next(self.n))
         self.service, self.other = self.opened(), self.opened()
         self.names, self.pins = {}, {}
@@ -111,6 +115,8 @@ class Histories(RuleBasedStateMachine):
         assert {key[1]: value for key, value in facts.items() if key[0] == "pin"} == self.pins
         for face, person in self.pins.items():
             assert view.owner(face) == resolve(view.snapshot, person)
+        one_by_one = owners(view.snapshot, view.faces.ids)
+        assert view.state.owner.tolist() == [view.number[p] if p is not None else -1 for p in one_by_one]
         shown = {card.id for card in view.cards}
         for person in self.names:
             assert resolve(view.snapshot, person) in shown, "a name that no screen shows"
@@ -425,6 +431,8 @@ def _template(tmp_path_factory):
     service = small_library.make_library(folder, publish=False)
     for blur_threshold in (0.0, 50.0):
         service.prepare(blur_threshold, (1, 2, 3))
+    with closing(sqlite3.connect(next(folder.glob("library/users/*/library.db")))) as db:
+        db.execute("pragma wal_checkpoint(truncate)")  # copies are made of the file alone
     Histories.template = folder / "library"
 
 

@@ -135,8 +135,12 @@ def test_a_worker_that_is_asked_to_end_by_the_system_cancels_its_job(slow):
 def test_a_killed_worker_is_a_failed_job_with_a_sentence_and_a_second_start_works(slow):
     job = slow.start("anything")
     os.kill(working(slow, job), signal.SIGKILL)
-    state = wait_for(slow, job, "failed")
-    assert state.message == "The worker stopped without finishing. Nothing was changed. Start it again."
+    wait_for(slow, job, "failed")
+    while "signal" not in (said := slow.state(job).message):  # written by a thread once the system has told it
+        time.sleep(0.02)
+    assert said == (
+        "The worker stopped without finishing: ended by signal 9 (Killed). Nothing was changed. Start it again."
+    )
     slow.start("anything")
     working(slow, job)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from facecluster.errors import StoreDataError, StoreUnavailableError
 from facecluster.importing import Refusal
 from facecluster.model import Coverage, FaceBatch, Fetched
 from facecluster.stores.local import run_script, translated
-from facecluster.stores.local_faces import LocalFaceStore, coverage_in, meta_of, put, put_coverage, row_of
+from facecluster.stores.local_faces import LocalFaceStore, coverage_in, meta_of, put, put_coverage, rows_of
 
 # A kill loses at most this many faces, or what came in so many seconds; each portion is synced to the disk.
 _PORTION = 1_000
@@ -37,6 +37,7 @@ _BLOCK = 8_192  # rows of one read and write of vectors
 # How long values that were kept aside count as just read, for who asks to read everything again.
 _FRESH_S = 3_600.0
 _LOOK_S = 0.1
+_NO_PICTURE = (0, 0, b"")  # offset, length, hash
 
 _TABLES = """
 create table if not exists incoming(
@@ -65,6 +66,8 @@ select id, -1, slot, 1 from incoming i
 where id in (select id from listed) and not exists (select 1 from faces where id = i.id)
 order by 1
 """  # noqa: S608  (constants)
+# One statement for a page of ids: after each one, other threads may hold the interpreter for 5 ms.
+_NOTE = "insert or ignore into listed select value from json_each(?) returning id"
 _WANTED = """
 select value from json_each(:ids) where not exists (select 1 from incoming where id = value)
 and not exists (select 1 from refused where id = value)
@@ -152,14 +155,20 @@ class Intake:
             meta = meta_of(db)
             other = (meta.get("source", self._source), meta.get("dimension", str(self._dimension)))
             self._everything |= other != (self._source, str(self._dimension))
+            made_for = (self._source, self._dimension)
             kept = json.loads(meta.get("incoming", "{}"))
             age = time.time() - kept.get("since", 0.0)
-            is_usable = (kept.get("source"), kept.get("dimension")) == (self._source, self._dimension)
+            is_usable = (kept.get("source"), kept.get("dimension")) == made_for and self._is_there(kept)
             if not is_usable or (self._everything and not 0 <= age < _FRESH_S):
                 _discard(db)
-                made_for = {"source": self._source, "dimension": self._dimension, "since": time.time()}
-                put(db, "incoming", json.dumps({**made_for, "slots": 0, "end": 0}))
+                begun = {"source": self._source, "dimension": self._dimension, "since": time.time()}
+                put(db, "incoming", json.dumps({**begun, "slots": 0, "end": 0}))
         return self
+
+    def _is_there(self, kept: dict[str, Any]) -> bool:
+        """Whether the files hold all that was kept aside: a row without its vector would be shown as zeros."""
+        ends = ((self._vectors, kept["slots"] * self._dimension * 4), (self._crops, kept["end"]))
+        return all(end <= (path.stat().st_size if path.is_file() else 0) for path, end in ends)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -173,9 +182,8 @@ class Intake:
 
     def note(self, ids: Sequence[str]) -> list[str]:
         """Take ids down as listed, once each: those of them that were not listed before in this look."""
-        with self._db.write() as db:
-            new = [face for face in ids if db.execute("insert or ignore into listed values(?)", (face,)).rowcount]
-        return new
+        with self._db.read() as db:  # the list is this connection's own: nobody has to wait for it
+            return [row[0] for row in db.execute(_NOTE, (json.dumps(ids),))]
 
     def wanted(self, ids: Sequence[str]) -> list[str]:
         """Those of these ids that must be fetched: neither kept aside, nor refused, nor here already."""
@@ -250,15 +258,17 @@ class Intake:
             self._vectors.touch()
             self._crops.touch()
             with self._vectors.open("r+b") as vectors, self._crops.open("r+b") as crops:
-                vectors.seek(kept["slots"] * self._dimension * 4)
-                crops.seek(kept["end"])
+                # What stands behind was given up, and may be of somebody who was erased since.
+                vectors.seek(vectors.truncate(kept["slots"] * self._dimension * 4))
+                crops.seek(crops.truncate(kept["end"]))
                 for batch in batches:
                     vectors.write(np.ascontiguousarray(batch.vectors, "<f4").data)
-                    for i in range(len(batch.ids)):
-                        where = self._picture(db, meta, batch, i, kept["end"])
-                        crops.write(batch.crops[i] if where[1] else b"")
+                    for row, crop in zip(rows_of(batch), batch.crops, strict=True):
+                        where = self._picture(db, meta, row[0], crop, kept["end"]) if crop else _NO_PICTURE
+                        if where[1]:
+                            crops.write(crop)
                         kept["end"] += where[1]
-                        rows.append((*row_of(batch, i), *where, kept["slots"]))
+                        rows.append((*row, *where, kept["slots"]))
                         kept["slots"] += 1
                 for file in (vectors, crops):
                     file.flush()
@@ -267,17 +277,12 @@ class Intake:
             put(db, "incoming", json.dumps(kept))
 
     def _picture(
-        self, db: sqlite3.Connection, meta: dict[str, str], batch: FaceBatch, i: int, end: int
+        self, db: sqlite3.Connection, meta: dict[str, str], face: str, crop: bytes, end: int
     ) -> tuple[int, int, bytes]:
         """Place, length and hash of a picture that came; nothing where the cache has it already."""
-        crop = batch.crops[i]
-        if not crop:
-            return 0, 0, b""
-        found = db.execute(
-            "select crop_offset, crop_length, crop_sha from faces where id = ?", (batch.ids[i],)
-        ).fetchone()
+        found = db.execute("select crop_offset, crop_length, crop_sha from faces where id = ?", (face,)).fetchone()
         if found is not None and self._cache.holds(meta, found, crop):
-            return 0, 0, b""
+            return _NO_PICTURE
         return end, len(crop), sha256(crop).digest()
 
     # --- the one switch ------------------------------------------------------------------------------------------

@@ -114,8 +114,11 @@ class Database:
 
     def forget(self) -> None:
         """Empty the write-ahead log, where what was deleted still stands; the next checkpoint does it otherwise."""
+        db = self._connect()
+        db.execute("pragma busy_timeout = 1000")  # somebody may look at an older moment for long
         with suppress(sqlite3.OperationalError):  # the deletion itself is written
-            self._connect().execute("pragma wal_checkpoint(truncate)")
+            db.execute("pragma wal_checkpoint(truncate)")
+        db.execute(f"pragma busy_timeout = {int(_PATIENCE_S * 1000)}")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

@@ -127,9 +127,9 @@ class LocalFaceStore:
         }
         changed = [
             i
-            for i, face in enumerate(batch.ids)
+            for i, (face, row) in enumerate(zip(batch.ids, rows_of(batch), strict=True))
             if face not in known
-            or known[face][:10] != row_of(batch, i)
+            or known[face][:10] != row
             or (batch.crops[i] and not self.holds(meta, known[face][10:], batch.crops[i]))
             or not np.array_equal(old[place[face]], batch.vectors[i])
         ]
@@ -234,6 +234,7 @@ class LocalFaceStore:
         known: dict[str, tuple[Any, ...]],
     ) -> None:
         end = int(meta.get("crops_end", 0))
+        plain = rows_of(batch)
         rows: list[tuple[object, ...]] = []
         path = self._crops(meta)
         path.touch()
@@ -248,7 +249,7 @@ class LocalFaceStore:
                 else:  # a file without pictures does not take away the ones that are there
                     before = known.get(batch.ids[i])
                     where = before[10:13] if before else (0, 0, b"")
-                rows.append((*row_of(batch, i), *where))
+                rows.append((*plain[i], *where))
             file.flush()
             os.fsync(file.fileno())
         db.executemany("insert or replace into faces values(?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
@@ -380,20 +381,10 @@ def _recount(db: sqlite3.Connection, meta: dict[str, str], n_more: int) -> None:
         put_coverage(db, replace(said, n_read=said.n_read + n_more, n_there=there))
 
 
-def row_of(batch: FaceBatch, i: int) -> _Row:
-    """One face as its row, without the place of its picture."""
-    return (
-        batch.ids[i],
-        batch.photo[i],
-        batch.url[i],
-        batch.folder[i],
-        batch.crop_urls[i],
-        _known(batch.blur_score[i]),
-        _known(batch.boxes[i, 0]),
-        _known(batch.boxes[i, 1]),
-        _known(batch.boxes[i, 2]),
-        _known(batch.boxes[i, 3]),
-    )
+def rows_of(batch: FaceBatch) -> list[_Row]:
+    """Faces as their rows, without the places of their pictures."""
+    known = (_known(column) for column in (batch.blur_score, *batch.boxes.T))
+    return list(zip(batch.ids, batch.photo, batch.url, batch.folder, batch.crop_urls, *known, strict=True))
 
 
 def _piece(file: BinaryIO, offset: int, length: int) -> bytes:
@@ -401,8 +392,8 @@ def _piece(file: BinaryIO, offset: int, length: int) -> bytes:
     return file.read(length)
 
 
-def _known(value: np.float32) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _known(column: NDArray[np.float32]) -> list[float | None]:
+    return [None if value != value else value for value in column.tolist()]  # NaN is no number, itself included
 
 
 def _sync_folder(folder: Path) -> None:

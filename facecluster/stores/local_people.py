@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import numpy as np
 
 from facecluster.clustering import NOISE
-from facecluster.errors import InputError, StaleWriteError
 from facecluster.model import (
     ChangeRecord,
     ChangeSet,
@@ -24,6 +23,7 @@ from facecluster.model import (
 )
 from facecluster.ports import KEPT_RUNS
 from facecluster.stores.local import APPEND_ONLY, Database, run_script
+from facecluster.stores.refusals import changed_meanwhile, no_run, run_not_kept, said_meanwhile
 
 ERASED_TITLE = "A change about somebody who was erased"
 
@@ -88,11 +88,9 @@ def _write(db: sqlite3.Connection, change: ChangeSet) -> int:
     now = datetime.now(UTC).isoformat(timespec="microseconds")  # orders two runs of one second
     revision = _revision(db)
     if revision != change.base_revision:
-        raise StaleWriteError(
-            f"Somebody changed this library meanwhile: {_last_title(db)} "
-            f"(revision {revision}, and yours was made on {change.base_revision}). "
-            "Nothing was written. Look at what changed, then do it again."
-        )
+        last = db.execute("select title, author from log order by revision desc limit 1").fetchone()
+        title, author = last or (None, None)
+        raise changed_meanwhile(title, author, revision, change.base_revision)
     was_live = _live_run(db)
     for decision in change.decisions:
         _write_fact(db, decision)
@@ -116,19 +114,11 @@ def _revision(db: sqlite3.Connection) -> int:
     return int(found)
 
 
-def _last_title(db: sqlite3.Connection) -> str:
-    row = db.execute("select title, author from log order by revision desc limit 1").fetchone()
-    return f"“{row[0]}” by {row[1]}" if row else "nothing yet"
-
-
 def _write_fact(db: sqlite3.Connection, decision: Decision) -> None:
     row = db.execute("select value from facts where kind = ? and subject = ? and object = ?", decision.key).fetchone()
     found = row[0] if row else None
     if found != decision.before:
-        raise StaleWriteError(
-            f"{decision.kind} of {decision.subject!r} is {found!r} now and was {decision.before!r} when this was "
-            f"prepared (it would have become {decision.value!r}). Nothing was written. Look again, then repeat it."
-        )
+        raise said_meanwhile(decision.kind, decision.subject, found, decision.before, decision.value)
     if decision.value is None:
         db.execute("delete from facts where kind = ? and subject = ? and object = ?", decision.key)
     else:
@@ -184,10 +174,7 @@ def _check_live_run(db: sqlite3.Connection, was_live: str | None) -> None:
     live = _live_run(db)
     if live is None or live == was_live or db.execute("select 1 from runs where id = ?", (live,)).fetchone():
         return
-    raise StaleWriteError(
-        f"The run {live!r} is no longer kept: the last {KEPT_RUNS} are, the one that is shown, and those with a name. "
-        "Nothing was written. Choose one of the runs that `History` lists."
-    )
+    raise run_not_kept(live)
 
 
 def _prune(db: sqlite3.Connection, was_live: str | None) -> None:
@@ -266,7 +253,7 @@ def _erase_from_run(db: sqlite3.Connection, run_id: str, gone: frozenset[str]) -
 def _read_run(db: sqlite3.Connection, run_id: str) -> Run:
     head = db.execute("select params, fingerprint, reason, questions from runs where id = ?", (run_id,)).fetchone()
     if head is None:
-        raise InputError(f"There is no run {run_id!r}. Nothing was changed. `History` lists the runs there are.")
+        raise no_run(run_id)
     rows = db.execute(
         "select face_id, owner, label, strength from run_faces where run_id = ? order by face_id", (run_id,)
     ).fetchall()

@@ -143,7 +143,9 @@ class PineconeFaceStore:
         with alone(self._cache, self._index.patience_s):
             changed = self._cache.changed(kept)
             if changed:
-                self._may_write(batch, [batch.ids[i] for i in changed], stop)
+                ids = [batch.ids[i] for i in changed]
+                self._may_write(batch, ids, stop)
+                forget(self._cache, ids)  # a value that an unfinished look kept aside is older than this one
                 sent = 0
                 with _telling(
                     lambda: (

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
+import msgspec
 import numpy as np
 from pinecone import Index, Pinecone, RetryConfig, Vector
 from pinecone._internal.constants import DATA_PLANE_API_VERSION
@@ -29,6 +30,15 @@ from pinecone.errors.exceptions import (
 )
 from pinecone.grpc import GrpcIndex
 from pinecone.models.indexes.deployment import PodDeployment
+from pinecone.models.vectors.responses import (
+    DescribeIndexStatsResponse,
+    FetchByMetadataResponse,
+    FetchResponse,
+    ListResponse,
+    QueryResponse,
+    UpdateResponse,
+    UpsertResponse,
+)
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -56,6 +66,14 @@ MAX_TOP_K = 10_000
 MIN_TOP_K = 100
 PROBES_IN_VAIN = 6
 LONGEST_ATTEMPT_S = 10.0  # without a byte; also how long a stalled request can hold up a cancelled fetch
+
+# msgspec, which decodes for the SDK, prepares a type when it first meets it; a second thread that meets it in the same
+# moment crashes the process. So the types of all answers are met here, before there are threads.
+for _answer in (
+    DescribeIndexStatsResponse, FetchByMetadataResponse, FetchResponse, ListResponse, QueryResponse, UpdateResponse,
+    UpsertResponse,
+):  # fmt: skip
+    msgspec.json.Decoder(_answer)
 
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 # A limit of the plan, not of the moment: asking again only costs time.

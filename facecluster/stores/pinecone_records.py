@@ -108,7 +108,7 @@ def check(batch: FaceBatch, owner: dict[str, str]) -> None:
 def _vectors(records: Sequence[Vector], dimension: int) -> Any:
     """Rows, rounded to float32: Pinecone keeps that and writes fewer digits than would tell the number exactly."""
     with np.errstate(over="ignore"):  # infinite then, and refused
-        rows = [np.asarray(record.values, np.float32) for record in records]
+        rows = [np.fromiter(record.values, np.float32) for record in records]
     if all(len(row) == dimension for row in rows):
         return np.array(rows, np.float32).reshape(-1, dimension)
     return [row.tolist() for row in rows]

@@ -24,7 +24,9 @@ from facecluster.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from facecluster.findings import PRINTABLE
 from facecluster.model import UserId
+from facecluster.stores.refusals import changed_meanwhile, no_run, run_not_kept, said_meanwhile
 
 MIGRATIONS = "supabase/migrations"
 _OUR_CODE = re.compile(r"\b(FC\d{3}) (\{.*\})", re.DOTALL)
@@ -90,7 +92,7 @@ class Functions:
         try:
             found = self._client.rpc(function, arguments).execute().data
         except httpx.TransportError as exc:
-            raise _AgainError(f"{type(exc).__name__} {exc}".strip()) from exc
+            raise _AgainError(f"{type(exc).__name__} {exc}".strip(" .")) from exc
         except APIError as exc:
             raise _translated(exc, function) from exc
         if not isinstance(found, answer):  # supabase-py hands over a reply that was cut short as plain text
@@ -111,6 +113,11 @@ def connect(settings: Settings, token: str, patience_s: float) -> Client:
     key = secret.get_secret_value()
     if not key:
         raise ConfigError(f"SUPABASE_URL is set and {name} is not. Nothing was opened. Set it; see docs/backends.md.")
+    if not PRINTABLE.fullmatch(key + token):  # what such a key is sent in would be printed by the error about it
+        name = "The token" if token and PRINTABLE.fullmatch(key) else name
+        raise ConfigError(
+            f"{name} holds blanks, a line end or letters that no key has. Nothing was opened. Copy it again."
+        )
     if not re.match(r"https?://[^/\s]+", settings.supabase_url):
         raise ConfigError(
             f"SUPABASE_URL is {settings.supabase_url!r}, and not an address such as https://abc.supabase.co. "
@@ -164,30 +171,12 @@ def _translated(exc: APIError, function: str) -> StoreError | InputError | Confi
 
 def _stale(said: dict[str, Any]) -> StaleWriteError:
     if "kind" in said:
-        return StaleWriteError(
-            f"{said['kind']} of {said['subject']!r} is {said['found']!r} now and was {said['before']!r} when this was "
-            f"prepared (it would have become {said['value']!r}). Nothing was written. Look again, then repeat it."
-        )
-    last = f"“{said['title']}” by {said['author']}" if said.get("title") is not None else "nothing yet"
-    return StaleWriteError(
-        f"Somebody changed this library meanwhile: {last} (revision {said['revision']}, and yours was made on "
-        f"{said['base']}). Nothing was written. Look at what changed, then do it again."
-    )
+        return said_meanwhile(said["kind"], said["subject"], said["found"], said["before"], said["value"])
+    return changed_meanwhile(said["title"], said["author"], said["revision"], said["base"])
 
 
 def _denied(said: dict[str, Any]) -> StoreDeniedError:
     return StoreDeniedError(f"Supabase refuses: {said['why']}. Nothing was changed. Check the key, or sign in again.")
-
-
-def _no_run(said: dict[str, Any]) -> InputError:
-    return InputError(f"There is no run {said['run']!r}. Nothing was changed. `History` lists the runs there are.")
-
-
-def _not_kept(said: dict[str, Any]) -> StaleWriteError:
-    return StaleWriteError(
-        f"The run {said['run']!r} is no longer kept: the last ones and those with a name are. Nothing was written. "
-        "Publish anew on Tune, or go back to a run that History lists."
-    )
 
 
 def _not_whole(said: dict[str, Any]) -> StoreDataError:
@@ -199,9 +188,9 @@ def _not_whole(said: dict[str, Any]) -> StoreDataError:
 
 _OURS: dict[str, Callable[[dict[str, Any]], StoreError | InputError]] = {
     "FC403": _denied,
-    "FC404": _no_run,
+    "FC404": lambda said: no_run(said["run"]),
     "FC405": _denied,
     "FC409": _stale,
-    "FC410": _not_kept,
+    "FC410": lambda said: run_not_kept(said["run"]),
     "FC422": _not_whole,
 }

@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from facecluster.config import Settings, load_settings
-from facecluster.errors import FaceClusterError, StoreError
+from facecluster.errors import FaceClusterError, StoreError, StoreUnavailableError
 from facecluster.images import square
 from facecluster.jobs import Jobs
 from facecluster.model import FaceId, PersonId
@@ -44,13 +44,13 @@ class News:
 
 
 @dataclass(frozen=True)
-class SameName:
+class TypedName:
     """A name that was typed for `person` (who was called `seen`), and the others who have it already."""
 
     person: PersonId
     name: str
     seen: str
-    others: tuple[PersonId, ...]
+    others: tuple[PersonId, ...] = ()
 
 
 @st.cache_resource(show_spinner=False)
@@ -123,6 +123,7 @@ def show_library(which: str) -> None:
     """Show "demo" or "own" from now on, in this session."""
     st.session_state["fc_library"] = which
     dismiss_news()  # its undo would take back another library's change
+    forget("unsaved")
     clear_selection()
 
 
@@ -132,7 +133,11 @@ def errors() -> Iterator[None]:
     try:
         yield
     except FaceClusterError as exc:
-        problem(str(exc))
+        for text in dict.fromkeys(
+            [pending_problem(), str(exc)]
+        ):  # often the same: what failed for a button, fails here
+            if text:
+                problem(text)
         if isinstance(exc, StoreError):
             st.button("Try again", key=f"fc-again-{abs(hash(str(exc)))}")
 
@@ -157,6 +162,7 @@ def told() -> Iterator[None]:
         yield
     except FaceClusterError as exc:
         st.session_state["fc_problem"] = str(exc)
+        st.session_state["fc_is_away"] = isinstance(exc, StoreUnavailableError)
 
 
 def problem(text: str) -> None:
@@ -303,17 +309,37 @@ def rebuilding() -> dict[str, object]:
 
 def rename(person: PersonId, key: str, seen: str) -> None:
     """Name a person from a text field, as its callback; a name that exists is asked about first."""
-    name = typed(key)
+    _save(TypedName(person, typed(key), seen))
+    if is_done() or unsaved() is not None:
+        # The field of the name before is gone now; an Undo that is quicker than Streamlit forgets must not find in it
+        # what was typed. What a store was not there to take stands at the head of the page instead.
+        st.session_state[key] = seen
+
+
+def _save(asked: TypedName) -> None:
+    forget("unsaved")
     with told():
-        others = service().view().named(name.strip(), but=person) if name.strip() else []
+        name = asked.name.strip()
+        others = service().view().named(name, but=asked.person) if name else []
         if others:
-            remember("same_name", SameName(person, name, seen, tuple(other.id for other in others)))
+            remember("same_name", replace(asked, others=tuple(other.id for other in others)))
             return
-        name_now(person, name, seen)
-        if service().view().person(person).name != seen:
-            # The field of the name before is gone now; an Undo that is quicker than Streamlit forgets must not find
-            # in it what was typed.
-            st.session_state[key] = seen
+        name_now(asked.person, asked.name, asked.seen)
+    if not is_done() and st.session_state.get("fc_is_away"):
+        remember("unsaved", asked)
+
+
+def unsaved() -> TypedName | None:
+    """The name that waits because the store was not there to take it; the field it was typed in may be gone."""
+    found = recall("unsaved")
+    return found if isinstance(found, TypedName) else None
+
+
+def save_again() -> None:
+    """Save the name that waits, as a button's callback."""
+    asked = unsaved()
+    if asked is not None:
+        _save(asked)
 
 
 def name_now(person: PersonId, name: str, seen: str) -> None:
@@ -328,10 +354,10 @@ def name_run(run: str, key: str, seen: str) -> None:
     st.session_state[key] = seen  # as in `rename`: an Undo shows this field again
 
 
-def same_name() -> SameName | None:
+def same_name() -> TypedName | None:
     """The name to ask about."""
     found = recall("same_name")
-    return found if isinstance(found, SameName) else None
+    return found if isinstance(found, TypedName) else None
 
 
 def forget_same_name() -> None:

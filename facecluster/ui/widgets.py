@@ -117,7 +117,22 @@ def page_head(title: str = "", line: str = "", draw: Callable[[], None] | None =
     text = session.pending_problem()
     if text:
         session.problem(text)
+    _unsaved()
     _news()
+
+
+def _unsaved() -> None:
+    """The name that was typed while the store was away."""
+    waits = session.unsaved()
+    if waits is None:
+        return
+    with st.container(horizontal=True, key="fc-unsaved", vertical_alignment="center"):
+        typed = (
+            f"“{waits.name.strip()}” for {called(waits.seen)}" if waits.name.strip() else f"no name for {waits.seen}"
+        )
+        st.text(f"Not saved yet: {typed}", width="content")
+        st.button("Save it now", key="fc-unsaved-save", on_click=session.save_again)
+        st.button("Drop it", key="fc-unsaved-drop", type="tertiary", on_click=session.forget, args=("unsaved",))
 
 
 def _news() -> None:

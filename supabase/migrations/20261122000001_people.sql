@@ -171,7 +171,9 @@ begin
             from fc_log log where user_id = u and revision > p_since
           window w as (order by revision) limit 1000) page
    where nth = 1 or size <= 1000;
-  return jsonb_build_object('revision', (select coalesce(max(revision), 0) from fc_log where user_id = u), 'records', records);
+  return jsonb_build_object('revision', (select coalesce(max(revision), 0) from fc_log where user_id = u), 'records', records,
+    -- A run of which somebody was erased is whole again once it is published again: under its id, which no decision tells.
+    'live_faces', (select n_faces from fc_live join fc_runs using (user_id, run_id) where user_id = u));
 end $$;
 
 create function public.fc_history(p_limit int, p_before bigint default null, p_user text default null) returns jsonb
@@ -239,9 +241,12 @@ begin
     perform fc_begin_run(p_run || ' whole', p, p_user);
     return '{"status": "mending"}';
   end if;
-  if found_status = 'gone' then  -- let go of before, and published again
+  if found_status = 'gone' then  -- let go of before, perhaps after somebody was erased from it, and published again
     delete from fc_run_faces where user_id = u and run_id = p_run;
-    update fc_runs set status = 'building', at = clock_timestamp(), author = p ->> 'author', reason = p -> 'reason'
+    delete from fc_run_people where user_id = u and run_id = p_run;
+    update fc_runs set status = 'building', at = clock_timestamp(), author = p ->> 'author', reason = p -> 'reason',
+        questions = p -> 'questions', n_faces = (p ->> 'n_faces')::int, n_people = (p ->> 'n_people')::int,
+        n_noise = (p ->> 'n_noise')::int
       where user_id = u and run_id = p_run;
     found_status := 'building';
   end if;
@@ -380,7 +385,7 @@ declare r fc_runs;
         faces int; people int; noise int;
 begin
   select * into r from fc_runs where user_id = u and run_id in (p_run, p_run || ' whole') and status = 'building'
-    order by run_id desc limit 1 for update;
+    order by run_id limit 1 for update;  -- what is left of a mending that ended halfway comes second
   if not found then
     if exists (select from fc_runs where user_id = u and run_id = p_run and status = 'ready') then
       return;  -- the id is the content: publishing it again only moves the pointer
@@ -406,8 +411,9 @@ begin
   analyze fc_run_faces, fc_run_people, fc_people, fc_facts;
 end $$;
 
--- The pointer follows the fact. Five runs stay, the one shown now and the one shown before, and every one with a name.
-create function public.fc_point(u text, p_at timestamptz) returns void
+-- The pointer follows the fact. With a new run, old ones go: five stay, the one shown now and the one shown before, and
+-- every one with a name.
+create function public.fc_point(u text, p_at timestamptz, p_is_new boolean) returns void
 language plpgsql volatile set search_path = public, pg_temp as $$
 declare wanted text;
         previous text;
@@ -425,7 +431,7 @@ begin
   end if;
   update fc_runs r set status = 'gone'
     from (select run_id, row_number() over (order by at desc, run_id) nth from fc_runs where user_id = u and status = 'ready') age
-   where r.user_id = u and r.run_id = age.run_id and age.nth > 5
+   where p_is_new and r.user_id = u and r.run_id = age.run_id and age.nth > 5
      and r.run_id is distinct from wanted and r.run_id is distinct from previous
      and not exists (select from fc_facts n where n.user_id = u and n.kind = 'run_name' and n.subject = r.run_id);
 end $$;
@@ -448,7 +454,9 @@ begin
   delete from fc_facts where user_id = u and fc_names(kind, subject, object, value, null, p_ids);
   delete from fc_faces where user_id = u and vector_id = any (p_ids);
   delete from fc_people where user_id = u and cluster_id = any (p_ids);
-  update fc_people set cover = null where user_id = u and cover = any (p_ids);
+  -- Whoever had such a cover or was merged into such a person is who the facts say now.
+  perform fc_derive_people(u, (select coalesce(jsonb_agg(jsonb_build_array('merged_into', cluster_id)), '[]') from fc_people
+                                where user_id = u and (cover = any (p_ids) or merged_into = any (p_ids))), clock_timestamp());
   delete from fc_run_faces where user_id = u and vector_id = any (p_ids);
   update fc_run_faces set owner = null where user_id = u and owner = any (p_ids);
   delete from fc_run_people where user_id = u and (cluster_id = any (p_ids) or cover = any (p_ids));
@@ -495,12 +503,12 @@ begin
   perform fc_derive_people(u, p -> 'decisions', now_);
   if p ->> 'run' is not null then perform fc_make_ready(u, p ->> 'run'); end if;
   if p ->> 'run' is not null or exists (select from jsonb_array_elements(p -> 'decisions') t(x) where x ->> 0 = 'live_run') then
-    perform fc_point(u, now_);
+    perform fc_point(u, now_, p ->> 'run' is not null);
   end if;
-  if cardinality(erased) > 0 then perform fc_erase(u, erased); end if;
   insert into fc_log (user_id, revision, change_id, at, author, title, undoes, n_erased, decisions)
     values (u, coalesce(last_.revision, 0) + 1, (p ->> 'id')::uuid, now_, p ->> 'author', p ->> 'title', (p ->> 'undoes')::bigint,
             cardinality(erased), p -> 'decisions');
+  if cardinality(erased) > 0 then perform fc_erase(u, erased); end if;  -- from the record of this very change too
   return jsonb_build_object('revision', coalesce(last_.revision, 0) + 1);
 end $$;
 

@@ -331,6 +331,28 @@ def test_the_run_that_was_shown_before_is_kept_however_old_it_is(store):
     assert same_run(store.read().run, a_run("r0"))
 
 
+def test_going_back_to_an_old_run_lets_go_of_none(store):
+    publish(store, a_run("named"), said("run_name", "named", "before the wedding"))
+    for i in range(KEPT_RUNS):
+        publish(store, a_run(f"r{i}"))
+    store.apply(change(store.revision(), said("run_name", "named", None, before="before the wedding"), title="unnamed"))
+    store.apply(change(store.revision(), said("live_run", "", "r1", before="r4"), title="went back"))
+    store.apply(change(store.revision(), said("live_run", "", "named", before="r1"), title="went back"))
+    assert same_run(store.read().run, a_run("named"))
+
+
+def test_a_name_may_come_back_to_a_run_that_went(store):
+    publish(store, a_run("named"), said("run_name", "named", "before the wedding"))
+    for i in range(KEPT_RUNS):
+        publish(store, a_run(f"r{i}"))
+    store.apply(change(store.revision(), said("run_name", "named", None, before="before the wedding"), title="unnamed"))
+    publish(store, a_run("new"))
+    record = next(one for one in store.history(5) if one.title == "unnamed")
+    store.apply(decisions.undo(store.read(), record).change("anna", "undo", undoes=record.revision))
+    assert store.read().facts["run_name", "named", ""] == "before the wedding"
+    assert "named" not in {one.id for one in store.runs()}
+
+
 def test_an_old_run_that_is_published_again_is_kept(store):
     for i in range(KEPT_RUNS):
         publish(store, a_run(f"r{i}"))
@@ -364,7 +386,9 @@ def test_taking_back_the_publishing_of_a_run_that_went_is_refused_and_nothing_is
 
 
 def test_a_run_that_never_was_cannot_be_shown(store):
-    with pytest.raises(StaleWriteError, match=r"'nope' is no longer kept.*Nothing was written"):
+    with pytest.raises(
+        StaleWriteError, match=r"'nope' is no longer kept: the last 5 .*Nothing was written.*Choose one"
+    ):
         store.apply(change(0, said("name", "p1", "Anna"), said("live_run", "", "nope")))
     assert (store.revision(), dict(store.read().facts)) == (0, {})
 
@@ -535,6 +559,17 @@ def test_a_run_of_which_somebody_was_erased_is_whole_when_it_is_published_again(
         assert same_run(reader.read().run, whole)
         record = next(record for record in reader.runs() if record.id == "r2")
         assert (record.n_faces, record.n_people, record.n_noise) == (5, 2, 1)
+
+
+def test_a_change_that_erases_does_not_itself_name_who_was_erased(store, place):
+    store.apply(change(0, said("person", ANNA, "1"), said("name", ANNA, "Anna")))
+    words = (said("name", ANNA, "Anna Lind", before="Anna"), said("mark", "other", "blurred"))
+    store.apply(change(1, *words, title="Anna Lind goes", erased=(ANNA,)))
+    assert set(store.read().facts) == {("mark", "other", "")}
+    for reader in (store, place.open("anna")):
+        assert [(one.title, one.decisions) for one in reader.history(1)] == [
+            ("A change about somebody who was erased", words[1:])
+        ]
 
 
 def test_more_faces_than_any_call_takes_are_erased_at_once(store, place):

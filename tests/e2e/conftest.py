@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,15 +40,16 @@ class Dashboard:
     requested: set[str] = field(default_factory=set)
 
 
-def start(library: Path) -> Dashboard:
-    """Start a server of its own and wait until it answers."""
+def start(library: Path, settings: Mapping[str, str] | None = None) -> Dashboard:
+    """Start a server of its own, with nothing set but `settings`, and wait until it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     library.parent.mkdir(parents=True, exist_ok=True)
     log = library.with_name(f"{library.name}.log")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("FACECLUSTER_", "CLUSTER"))}
-    environment["FACECLUSTER_LIBRARY"] = str(library)
+    settable = ("FACECLUSTER_", "CLUSTER", "PINECONE_", "SUPABASE_", "IDX_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(settable)}
+    environment |= {"FACECLUSTER_LIBRARY": str(library), **(settings or {})}
     options = ["--server.port", str(port), "--server.headless", "true"]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", *options]
     with log.open("wb") as out:
@@ -71,8 +72,14 @@ def stop(dashboard: Dashboard) -> None:
 
 
 @pytest.fixture
-def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
-    running = start(tmp_path / "library")
+def settings() -> dict[str, str]:
+    """Settings of the dashboard; a module may have its own."""
+    return {}
+
+
+@pytest.fixture
+def dashboard(tmp_path: Path, settings: dict[str, str]) -> Iterator[Dashboard]:
+    running = start(tmp_path / "library", settings)
     yield running
     stop(running)
     assert "Traceback" not in running.log.read_text()

@@ -189,6 +189,7 @@ class _Pool:
         self._database = database
         self._idle: queue.LifoQueue[psycopg.Connection] = queue.LifoQueue()
         self._places = threading.Semaphore(POOL)
+        self._is_closed = False
         self._settings = self._settings_of_roles()
 
     def _settings_of_roles(self) -> dict[str, dict[str, str]]:
@@ -214,7 +215,9 @@ class _Pool:
                 db.rollback()
                 raise
             finally:
-                if not db.closed:
+                if self._is_closed:
+                    db.close()
+                elif not db.closed:
                     self._idle.put(db)
 
     def _take(self) -> psycopg.Connection:
@@ -241,6 +244,7 @@ class _Pool:
         db.execute(sql.SQL("select ") + calls, list(itertools.chain.from_iterable(settings.items())))
 
     def close(self) -> None:
+        self._is_closed = True  # a request that is still on its way closes what it holds
         while (db := self._next_idle()) is not None:
             db.close()
 

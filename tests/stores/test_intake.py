@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facecluster.errors import StoreUnavailableError
@@ -62,6 +63,7 @@ FACE = st.tuples(st.integers(0, 3), st.sampled_from(["", "x"]), st.sampled_from(
 FACES = st.dictionaries(st.sampled_from("abcdefgäZ"), FACE, max_size=9)
 
 
+@settings(deadline=None)  # each example waits for the disk
 @given(before=FACES, source=FACES, n_first=st.integers(0, 9), everything=st.booleans(), data=st.data())
 def test_what_is_shown_is_what_the_source_lists(tmp_path_factory, before, source, n_first, everything, data):
     """Whatever was here, in however many attempts it came, and whatever was kept aside."""
@@ -184,6 +186,30 @@ def test_forgetting_a_face_that_was_kept_aside_leaves_no_byte_of_it(cache, tmp_p
     cache.database.forget()
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()]
     assert not list(tmp_path.rglob("incoming.f32"))
+
+
+@pytest.mark.parametrize("harm", ["lost", "cut short"])
+def test_what_was_kept_aside_without_its_vectors_comes_again(cache, tmp_path, harm):
+    faces = {f"f{i}": (i, "", b"") for i in range(5)}
+    with Intake(cache, "index", 4, False) as intake:
+        intake.note(list(faces))
+        intake.receive(batch_of(faces))
+    kept = tmp_path / "cache" / "incoming.f32"
+    if harm == "lost":
+        kept.unlink()
+    else:
+        os.truncate(kept, kept.stat().st_size - 1)
+    with Intake(cache, "index", 4, False) as intake:
+        assert intake.wanted(intake.note(list(faces))) == list(faces)
+
+
+def test_what_was_given_up_is_not_left_behind_what_comes_next(cache, tmp_path):
+    for source, n in (("one index", 5), ("another", 2)):
+        with Intake(cache, source, 4, False) as intake:
+            faces = {f"f{i}": (i, "", b"") for i in range(n)}
+            intake.note(list(faces))
+            intake.receive(batch_of(faces))
+    assert (tmp_path / "cache" / "incoming.f32").stat().st_size == 2 * 4 * 4
 
 
 def test_whoever_is_at_it_keeps_others_waiting_and_then_out(cache):

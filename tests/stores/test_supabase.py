@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import time
 
 import numpy as np
@@ -24,6 +26,7 @@ from facecluster.errors import (
 from facecluster.model import ChangeSet, Decision, FaceId, PersonId, Run, UserId
 from facecluster.stores.local import Database
 from facecluster.stores.local_faces import LocalFaceStore
+from facecluster.stores.local_people import LocalPeopleStore
 from facecluster.stores.supabase import PAGE, open_people
 
 ANNA = UserId("anna")
@@ -147,12 +150,23 @@ def test_a_change_whose_answer_was_lost_for_good_is_there_once_when_it_is_looked
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["sb_secret_wrong", "not a key at all", "eyJhbGciOiJIUzI1NiJ9.e30.wrong"])
+@pytest.mark.parametrize("key", ["sb_secret_wrong", "not-a-key-at-all", "eyJhbGciOiJIUzI1NiJ9.e30.wrong"])
 def test_a_wrong_key_is_refused_with_a_sentence_that_does_not_print_it(key, opened):
     with pytest.raises(StoreDeniedError) as caught:
         opened(supabase_service_key=key).read()
     assert key not in str(caught.value)
     assert "Check the key" in str(caught.value)
+
+
+@pytest.mark.parametrize("slip", ["\n", " ", "ö", "\nX: y"])
+def test_a_key_or_token_with_a_slip_of_copying_is_refused_without_being_printed(slip, rest, opened):
+    for given in (
+        {"supabase_service_key": f"sb_secret_topsecret{slip}"},
+        {"token": f"eyJtopsecret{slip}", "supabase_publishable_key": rest.publishable_key},
+    ):
+        with pytest.raises(ConfigError, match="Copy it again") as caught:
+            opened(**given).read()
+        assert "topsecret" not in str(caught.value)
 
 
 def test_the_publishable_key_alone_opens_nothing(rest, opened):
@@ -235,6 +249,60 @@ def test_facts_that_change_while_their_pages_are_read_come_out_as_one_moment(res
     assert found.revision == 2
     assert found.facts == writer.read().facts
     assert len(found.facts) == 3 * PAGE - 2 + 1
+
+
+def test_a_run_from_which_faces_are_erased_while_it_is_read_is_read_once_more(opened):
+    writer, reader = opened(), opened()
+    run = a_run("r1", tuple(f"f-{i:05}" for i in range(2 * PAGE + 5)))
+    writer.apply(published(run=run))
+    call, heads = reader._call, []
+
+    def in_between(function, answer, **arguments):
+        found = call(function, answer, **arguments)
+        if function == "fc_run":
+            heads.append(1)
+            if len(heads) == 1:  # the first page then ends in the second, and as many rows come as were counted
+                writer.apply(ChangeSet(1, "anna", "erased", (), erased=("f-00001",)))
+        return found
+
+    reader._call = in_between
+    assert reader.run("r1").faces == (run.faces[0], *run.faces[2:])
+
+
+def test_a_run_that_another_process_made_whole_again_is_not_taken_from_memory(opened):
+    store, other = opened(), opened()
+    store.apply(published())
+    store.apply(ChangeSet(1, "anna", "erased", (), erased=("b",)))
+    assert store.read().run.faces == ("a", "c", "d")
+    other.apply(ChangeSet(2, "anna", "published again", (), a_run()))
+    assert store.read().run.faces == a_run().faces
+
+
+def test_a_run_of_which_somebody_was_erased_can_be_published_whole_after_it_was_let_go(database, opened):
+    store = opened()
+    store.apply(published())
+    store.apply(ChangeSet(1, "anna", "erased", (), erased=("b",)))
+    store._prune = lambda: None  # killed before it got to that
+    before = "r1"
+    for i in range(2, 9):
+        store.apply(published(i, a_run(f"r{i}"), before=before))
+        before = f"r{i}"
+    store.apply(published(9, before=before))
+    assert opened().read().run.faces == a_run().faces
+
+
+def test_whoever_was_merged_into_somebody_erased_is_a_person_again(rest, opened):
+    store = opened()
+    run = a_run(owner=(PersonId("p1"), PersonId("p1"), PersonId("p2"), None), label=np.array([0, 0, 1, -1], np.int32))
+    people = tuple(said("person", person, "1") for person in ("p1", "p2"))
+    store.apply(ChangeSet(0, "anna", "published", (*people, said("live_run", "", "r1")), run))
+    store.apply(ChangeSet(1, "anna", "merged", (said("merged_into", "p2", "p1"),)))
+    store.apply(ChangeSet(2, "anna", "erased", (), erased=("a", "b", "p1")))
+    assert set(store.read().facts) == {("person", "p2", ""), ("live_run", "", "")}
+    with rest.database.connect() as db:
+        as_user(db, opened.user)
+        rows = db.execute("select vector_id, cluster_id from face_vector_clusters").fetchall()
+    assert rows == [("c", "p2")]
 
 
 def test_a_run_that_is_kept_in_memory_is_not_read_again(rest, opened):
@@ -324,6 +392,69 @@ def test_a_run_that_was_let_go_can_be_published_again(opened):
     store.apply(published(8, a_run("r0"), before=before))
     assert store.read().run.id == "r0"
     assert store.run("r0").faces == a_run().faces
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_fails_on_the_way_the_project_ends_equal_to_the_embedded_store(seed, rest, opened, tmp_path):
+    rng = np.random.default_rng(seed)
+    model = LocalPeopleStore(Database(tmp_path / "model", ANNA))
+    stores = [opened(patience_s=3.0), opened(patience_s=3.0)]
+    faults = [Fault.status(500), Fault.status(503), Fault.reset(), Fault.truncated(), Fault.short(), Fault.lost()]
+
+    def any_of(values):
+        return values[rng.integers(len(values))]
+
+    def drawn():
+        now = model.read()
+        people = [f"p{i}" for i in range(5)]
+        kinds = ("name", "cover", "hidden", "merged_into", "pin", "not_person", "mark", "person")
+        said_of = {(any_of(kinds), any_of([*people, *"abcd"])) for _ in range(rng.integers(4))}
+        keys = {(kind, of, any_of(people) if kind == "not_person" else "") for kind, of in said_of}
+        facts = [
+            Decision(*key, any_of([None, "p1", "p2", "Zoë \U0001f469"]), now.facts.get(key)) for key in sorted(keys)
+        ]
+        run, live = None, now.facts.get(("live_run", "", ""))
+        if rng.random() < 0.4:
+            run = a_run(
+                f"r{rng.integers(9)}", owner=tuple(any_of([PersonId("p1"), PersonId("p2"), None]) for _ in "abcd")
+            )
+            with contextlib.suppress(InputError):  # the id is the content
+                run = dataclasses.replace(model.run(run.id))
+        shown = run.id if run else any_of([live, live, f"r{rng.integers(9)}"])
+        if shown != live:
+            facts.append(Decision("live_run", "", "", shown, live))
+        erased = tuple({any_of([*people, *"abcd"]) for _ in range(2)}) if rng.random() < 0.15 else ()
+        stale = int(rng.random() < 0.1)
+        return ChangeSet(now.revision - stale, "anna", f"change {rng.random()}", tuple(facts), run, erased=erased)
+
+    for _ in range(16):
+        if rng.random() < 0.3:
+            path = RPC + any_of(["fc_apply", "fc_", "fc_stage", "fc_begin_run", "fc_changes", "fc_run"])
+            rest.faults.add(path, any_of(faults), times=int(rng.integers(1, 9)), after=int(rng.integers(2)))
+        change, store = drawn(), any_of(stores)
+        ours = theirs = None
+        with contextlib.suppress(StoreUnavailableError):
+            try:
+                store.apply(change)
+            except (StaleWriteError, InputError) as exc:
+                theirs = str(exc)
+        rest.faults.clear()
+        if theirs or store.revision() > model.revision():
+            try:
+                model.apply(change)
+            except (StaleWriteError, InputError) as exc:
+                ours = str(exc)
+        assert ours == theirs
+        assert summary(any_of(stores)) == summary(model)
+    assert summary(opened()) == summary(model)
+
+
+def summary(store):
+    now = store.read()
+    runs = sorted((one.id, one.n_faces, one.n_people, one.n_noise) for one in store.runs())
+    log = [dataclasses.replace(record, at="") for record in store.history(99)]
+    run = now.run and (now.run.id, now.run.faces, now.run.owner, dict(now.run.reason), now.run.questions)
+    return now.revision, dict(now.facts), run, runs, log
 
 
 def as_user(db: psycopg.Connection, user: str) -> None:
