@@ -36,6 +36,7 @@ class LocalPeopleStore:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._last: tuple[tuple[object, ...], Run] | None = None
 
     def revision(self) -> int:
         """The number of change sets so far."""
@@ -47,7 +48,20 @@ class LocalPeopleStore:
         with self._db.read() as db:
             facts = {(k, s, o): v for k, s, o, v in db.execute("select kind, subject, object, value from facts")}
             live = facts.get(("live_run", "", ""))
-            return PeopleSnapshot(_revision(db), facts, _read_run(db, live) if live else None)
+            return PeopleSnapshot(_revision(db), facts, self._run(db, live) if live else None)
+
+    def _run(self, db: sqlite3.Connection, run_id: str) -> Run:
+        """The run read last, unless it is another one by now: its rows change with an erasure alone."""
+        what = db.execute(
+            "select id, n_faces, n_people, n_noise, (select max(revision) from log where n_erased > 0) from runs "
+            "where id = ?",
+            (run_id,),
+        ).fetchone()
+        if what is None:
+            raise no_run(run_id)
+        if self._last is None or self._last[0] != what:
+            self._last = what, _read_run(db, run_id)
+        return self._last[1]
 
     def apply(self, change: ChangeSet) -> int:
         """Write the change set in one transaction."""

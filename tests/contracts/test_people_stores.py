@@ -693,3 +693,11 @@ def test_a_change_whose_reply_was_lost_is_written_once(place):
         assert reader.revision() == 3
         assert len(reader.history(10)) == 3
         assert set(reader.read().facts) == {("live_run", "", "")}
+
+
+def test_a_run_that_did_not_change_is_the_same_object_after_a_change(people_place):
+    store = people_place.open("anna")
+    store.apply(change(0, said("person", "p1", "1"), said("live_run", "", "r1"), run=a_run()))
+    first = store.read().run
+    store.apply(change(1, said("name", "p1", "Anna")))
+    assert store.read().run is first
