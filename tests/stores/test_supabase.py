@@ -398,7 +398,7 @@ def test_a_run_that_was_let_go_can_be_published_again(opened):
 def test_whatever_fails_on_the_way_the_project_ends_equal_to_the_embedded_store(seed, rest, opened, tmp_path):
     rng = np.random.default_rng(seed)
     model = LocalPeopleStore(Database(tmp_path / "model", ANNA))
-    stores = [opened(patience_s=3.0), opened(patience_s=3.0)]
+    stores = [opened(patience_s=20.0), opened(patience_s=20.0)]
     faults = [Fault.status(500), Fault.status(503), Fault.reset(), Fault.truncated(), Fault.short(), Fault.lost()]
 
     def any_of(values):
