@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster import decisions, importing
+from facecluster import comparing, decisions, importing, splitting, visits
 from facecluster.clustering import Clustering, epsilon_changes, reference
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
@@ -100,12 +100,20 @@ class Service:
         """Published runs, newest first."""
         return self._people.runs()
 
+    def came_since(self, person: PersonId, revision: int) -> list[FaceId]:
+        """Faces that were not a person's at a revision and that nobody confirmed; none where that is not known."""
+        return visits.came_since(self.view(), person, revision, self._people)
+
     def find(self, face: FaceId | None = None, person: PersonId | None = None, k: int | None = None) -> list[Hit]:
         """Nearest faces to a face or a person, widened to whole people.
 
         A person's own faces are left out; those of the owner of a face come on top of the `k`.
         """
         return self.view().similar(face, person, k or self.settings.search_top_k)
+
+    def compared(self, a: str, b: str) -> Plan:
+        """What going from one published run to another does to each person."""
+        return comparing.compared(self.view(), self._people.run(a), self._people.run(b))
 
     # --- faces -------------------------------------------------------------------------------------------------
 
@@ -325,6 +333,10 @@ class Service:
 
         self._say(say)
         return made[0]
+
+    def split(self, person: PersonId, parts: Sequence[Sequence[FaceId]], stay: Sequence[FaceId] = ()) -> int:
+        """Make new people of parts of one, in one change; the faces in `stay` do not leave."""
+        return self._say(lambda draft: splitting.split(draft, self.view(), person, parts, stay))
 
     def reject(self, faces: Sequence[FaceId], person: PersonId) -> int:
         """Say that faces are not this person."""

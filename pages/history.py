@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from facecluster.ui import fetching, session, widgets
+from facecluster.ui import fetching, plan_lines, plan_words, session, widgets
 
 MORE = 50
+COMPARED = 30  # stories of a comparison
 
 
 def main() -> None:
@@ -65,6 +66,9 @@ def all_runs() -> None:
         widgets.empty("Nothing published yet", "People are found and published on Tune.", "pages/tune.py", "Go to Tune")
         return
     widgets.small(f"Kept are the last {session.KEPT_RUNS}, the live one, and each that has a name.", "runs-kept")
+    asked = next((run for run in found if run.id == session.recall("compare")), None)
+    if asked is not None and live is not None:
+        differences(asked, live)
     for run in found:
         with st.container(horizontal=True, key=f"fc-row-{run.id}", vertical_alignment="center"):
             with st.container(gap="xsmall"):
@@ -79,10 +83,35 @@ def all_runs() -> None:
                 st.badge("Live", color="blue")
             else:
                 st.button(
+                    "Compare", key=f"compare-{run.id}", on_click=session.remember, args=("compare", run.id),
+                    help="Shows who differs between this run and the live one.",
+                )  # fmt: skip
+                st.button(
                     "Go back to this run", key=f"restore-{run.id}", on_click=session.act,
                     args=(lambda run_id=run.id: session.service().restore(run_id),),
                     help="Shows these people again. Names, and whatever you said about faces, stay as they are.",
                 )  # fmt: skip
+
+
+def differences(run, live) -> None:
+    """Who would change by going back to a run, as Tune tells it of a plan."""
+
+    @widgets.dialog("What going back would change", lambda: session.forget("compare"), width="medium")
+    def show() -> None:
+        plan = session.service().compared(live.id, run.id)
+        told = plan_words.stories(plan, session.view())
+        widgets.small(f"From the live run to {widgets.when(run.at)}, {widgets.in_words(run.params)}", "compared")
+        if not told:
+            st.text("Nobody differs: both runs give each face to the same person.")
+            return
+        n_faces = int((plan.before != plan.after).sum())
+        people = widgets.plural(sum(story.n_people for story in told), "person differs", "people differ")
+        st.text(f"{people}, by {widgets.faces(n_faces)}. Names stay as they are.")
+        with st.container(key="fc-lines", gap=None):
+            for at, story in enumerate(plan_words.gathered(told)[:COMPARED]):
+                plan_lines.line(story, at)
+
+    show()
 
 
 def name_of(run) -> None:

@@ -1,15 +1,16 @@
-"""Map: all faces in the plane, alike ones together; what is drawn around is listed and can be put right."""
+"""Map: all faces in the plane, alike ones together; what is drawn around is shown, checked, and put right in place."""
 
 from collections import Counter
 from itertools import groupby
 
 import streamlit as st
 
-from facecluster.ui import charts, giving, photo, session, widgets
+from facecluster.ui import face_map, giving, photo, session, widgets
 
-SCOPE = "map"
+SCOPE = face_map.SCOPE
 FEWEST = 15
-MOST_COMPARED = 3000  # faces whose nearest person is looked up while the curator waits
+ON_CARD = 20  # faces shown on the card over the map: three rows of seven, less one for the words
+OUT_ON_CARD = 7
 
 
 def main() -> None:
@@ -22,24 +23,26 @@ def main() -> None:
         widgets.page_head("Map", f"Placing {widgets.faces(len(view.faces))}; this is done once for the same faces")
         widgets.wait_for("map", "Drawing the map")
         return
-    points = charts.FaceMap.of(view, *session.service().map())
-    n_drawn = min(len(points), charts.MOST_DRAWN)
-    some = f"{n_drawn:,} of {widgets.faces(len(points))} drawn, all can be selected"
-    widgets.page_head("Map", some if n_drawn < len(points) else f"{widgets.faces(len(points))}, alike ones together")
-    person = find(view)
-    draw(view, points, person)
-    found = session.recall(f"drawn-{SCOPE}")
-    faces = [face for face in found or [] if face in view.faces.row]
-    if found == []:
-        st.text("No face in what you drew.")
-    if faces:
-        inside(view, faces)
-        widgets.action_bar(SCOPE, "face", about_selected)
-        chosen = session.selected(SCOPE)
-        giving.dialog(SCOPE, "Move", chosen, lambda to: done(lambda: session.service().move(chosen, to)))
+    n, n_drawn = len(face_map.points()), face_map.n_drawn()
+    some = f"{n_drawn:,} of {widgets.faces(n)} drawn, all can be selected"
+    widgets.page_head("Map", some if n_drawn < n else f"{widgets.faces(n)}, alike ones together · grey: in nobody")
+    # What the page around the map shows: the map, which is drawn anew on its own, sees by it when that is out of date.
+    session.remember("map-around", around())
+    with st.container(key="fc-map"):
+        the_map()
+        workbench()
+        with st.container(key="fc-map-hover"):
+            face_map.card()
+    chosen = session.selected(SCOPE)
+    giving.dialog(SCOPE, "Move", chosen, lambda to: done(lambda: session.service().move(chosen, to)))
+    widgets.same_name()
     face = photo.shown()
     if face is not None:
         photo.dialog(face)
+
+
+def around() -> object:
+    return session.news(), session.recall("asked"), session.same_name(), photo.shown()
 
 
 def nothing_yet(view) -> None:
@@ -61,44 +64,187 @@ def nothing_yet(view) -> None:
         )
 
 
-def find(view):
-    with st.container(horizontal=True, vertical_alignment="center", key="fc-map-tools"):
-        with st.container(width=320):
-            card = widgets.choose_person("Find a person on the map", "map-person", placeholder="Find a person")
-        widgets.small(
-            "Draw around faces to list them; to list one, choose the cross and click it. Grey: in nobody.", "map-how"
-        )
-    if card is not None and not charts.is_on_map(view, session.service().map()[0], card.id):
-        st.text(f"{widgets.called(card.name)} is not on the map: all their faces are too blurred or came after it.")
-        return None
+@st.fragment
+def the_map() -> None:
+    with session.errors(), session.service().held():
+        face_map.show(find())
+
+
+@st.fragment
+def workbench() -> None:
+    """What was drawn on the map: a fragment, so that a lasso redraws no more than this."""
+    if face_map.leaves() or not session.is_done() or session.recall("map-around") != around():
+        st.rerun()
+    with session.errors(), session.service().held() as view:
+        found = session.recall(f"drawn-{SCOPE}")
+        faces = [face for face in found or [] if face in view.faces.row]
+        with st.container(key="fc-map-acts"):
+            face_map.hear()
+        if found is not None:
+            with st.container(key="fc-map-act"):
+                card(view, faces)
+        if faces and session.recall("map-list"):
+            with st.container(key="fc-map-list"):
+                listed(view, faces)
+
+
+def find():
+    with st.container(key="fc-map-find"):
+        card = widgets.choose_person("Find a person on the map", "map-person", placeholder="Find a person on the map")
+        if card is not None and not face_map.is_on_map(card.id):
+            st.text(f"{widgets.called(card.name)} is not on the map: all their faces are too blurred or came after it.")
+            return None
     return card.id if card is not None else None
 
 
-def draw(view, points, person) -> None:
-    figure = charts.people_map(
-        view, points, f"{view.faces.fingerprint}/{view.version}", st.context.theme.type == "dark", person
-    )
-    key = f"map-{session.recall('map-turn') or 0}"
-    with st.container(key="fc-map"):
-        st.plotly_chart(
-            figure, theme=None, config=charts.CONFIG, key=key, selection_mode=("points", "box", "lasso"),
-            on_select=lambda: charts.take_drawn(key, SCOPE),
-            alt=f"Map of {widgets.faces(len(points))}: alike faces lie together",
+# --- the card over the map -----------------------------------------------------------------------------------------
+
+
+def card(view, faces) -> None:
+    """What was drawn around: whom the faces are like by their whole vectors, and what can be done with them."""
+    with st.container(horizontal=True, key="fc-map-act-head"):
+        st.subheader(widgets.faces(len(faces)), anchor=False, width="stretch")
+        st.button("Close", key="map-close", type="tertiary", on_click=face_map.close)
+    if not faces:
+        st.text("No face in what you drew.")
+        return
+    chosen = session.selected(SCOPE)
+    near = face_map.whom(faces)
+    if near is None:
+        strip(faces, "these")
+        if len(faces) <= face_map.MOST_COMPARED:
+            st.button("Whom are they like?", key="map-compare", on_click=session.remember, args=("map-compare", True))
+        else:
+            widgets.small(f"More than {face_map.MOST_COMPARED:,} are not compared with everybody.", "map-many")
+    elif near.person is None:
+        strip(faces, "these")
+    else:
+        compared(view, faces, near, chosen)
+    with st.container(key="fc-map-with"):
+        widgets.small(f"With the {widgets.faces(len(chosen))}" if chosen else "No face is selected", "map-with")
+        if chosen:
+            name_them(view, chosen)
+            acts(view, chosen, near.person if near else None)
+    is_listed = bool(session.recall("map-list"))
+    st.button(
+        "Close the list" if is_listed else f"List {'it' if len(faces) == 1 else f'all {len(faces):,}'} below",
+        key="map-all", type="tertiary", on_click=session.remember, args=("map-list", not is_listed),
+    )  # fmt: skip
+
+
+def compared(view, faces, near, chosen) -> None:
+    """The map is flat and may mislead; the vectors themselves have the last word."""
+    n = len(near.faces)
+    widgets.small(f"{n:,} nearest to {called(view, near.person)}", "map-near")
+    strip(near.faces, "these")
+    if not near.others:
+        return
+    said = [f"{len(some):,} nearer to {called(view, person)}" for person, some in near.others[:2]]
+    rest = sum(len(some) for _, some in near.others[2:])
+    with st.container(key="fc-map-apart"):
+        st.text(", ".join([*said, *([f"{rest:,} to others"] if rest else [])]) + ". Leave them out?")
+    apart = [face for _, some in near.others for face in some]
+    strip(apart, "others", OUT_ON_CARD)
+    is_out = not set(apart) & set(chosen)
+    with st.container(key="fc-map-out"):
+        st.button(
+            f"Leave out {len(apart):,}", key="map-leave-out", type="secondary" if is_out else "primary",
+            disabled=is_out, on_click=session.select, args=(SCOPE, [f for f in faces if f not in set(apart)]),
+        )  # fmt: skip
+        st.button(
+            f"Keep all {len(faces):,}", key="map-keep", disabled=len(chosen) == len(faces),
+            on_click=session.select, args=(SCOPE, faces),
         )  # fmt: skip
 
 
-def inside(view, faces) -> None:
-    """What was drawn around, whose it is at present and whose it looks like."""
+def strip(faces, key, most=ON_CARD) -> None:
+    some = list(faces)[:most]
+    with st.container(key=f"fc-map-strip-{key}"):
+        st.image(session.pictures(some, 64), width=38, alt=[f"Face {face}" for face in some])
+        if len(faces) > len(some):
+            widgets.small(f"and {len(faces) - len(some):,} more", f"map-more-{key}")
+
+
+def called(view, person) -> str:
+    card = view.card_of[person]
+    return card.name or f"an unnamed person of {widgets.faces(card.n_faces)}"
+
+
+def name_them(view, chosen) -> None:
+    st.text_input(
+        f"Name {'this face' if len(chosen) == 1 else f'these {len(chosen):,} faces'}", key="map-name",
+        placeholder="Name", label_visibility="collapsed", on_change=face_map.name_selected,
+    )  # fmt: skip
+    asked = face_map.name_asked()
+    if asked is None:
+        return
+    name, others = asked
+    st.text(f"“{name}” is there already.")
+    for number, person in enumerate(others[:3]):
+        n = view.card_of[person].n_faces
+        st.button(
+            f"Move {len(chosen):,} to {widgets.whom(name)} · {widgets.faces(n)}", key=f"map-name-{number}",
+            type="secondary" if number else "primary", on_click=done,
+            args=(lambda to=person: session.service().move(chosen, to),),
+        )  # fmt: skip
+    st.button(
+        f"Another {widgets.whom(name)}: new person", key="map-name-new", on_click=done,
+        args=(lambda: session.service().new_person(chosen, name),),
+    )  # fmt: skip
+
+
+def acts(view, chosen, nearest) -> None:
+    service, n = session.service(), len(chosen)
+    count = Counter(owner for face in chosen if (owner := view.owner(face)) is not None)
+    with st.container(key="fc-map-does"):
+        if nearest is not None:
+            name = widgets.whom(view.card_of[nearest].name, "the nearest")
+            st.button(
+                f"{'Is' if n == 1 else 'Are'} {name}", key="map-yes", shortcut="Y", on_click=done,
+                args=(lambda: service.move(chosen, nearest),),
+            )  # fmt: skip
+        st.button("Move to…", key="map-move", shortcut="M", on_click=giving.ask, args=(SCOPE,))
+        st.button("New person", key="map-new", shortcut="P", on_click=done, args=(lambda: service.new_person(chosen),))
+        if count:
+            (owner, n_theirs), *_ = count.most_common(1)
+            theirs = [face for face in chosen if view.owner(face) == owner]
+            st.button(
+                f"{n_theirs:,} not {widgets.whom(view.card_of[owner].name, 'theirs')}", key="map-reject", shortcut="N",
+                on_click=done, args=(lambda: service.reject(theirs, owner),),
+                help=f"Says of {widgets.faces(n_theirs)} that they are not {widgets.escaped(called(view, owner))}.",
+            )  # fmt: skip
+        st.button(
+            "Ignore", key="map-ignore", shortcut="I", on_click=done, args=(lambda: service.mark(chosen, "ignored"),)
+        )
+        st.button(
+            "Not a face" if n == 1 else "No faces", key="map-no-face", shortcut="X", on_click=done,
+            args=(lambda: service.mark(chosen, "not_a_face"),),
+        )  # fmt: skip
+
+
+def done(do) -> None:
+    giving.close()
+    session.act(do)
+    if session.is_done():
+        face_map.close()
+
+
+# --- the same faces as a list: for keyboard and screen reader, and to choose them one by one -----------------------
+
+
+def listed(view, faces) -> None:
     owners = {face: view.owner(face) for face in faces}
     size = Counter(owners.values())
     order = sorted(faces, key=lambda face: (-size[owners[face]], owners[face] or "", face))
     with st.container(horizontal=True, vertical_alignment="center", key="fc-map-inside"):
         st.subheader(f"{widgets.faces(len(faces))} in what you drew", anchor=False, width="content")
         st.space("stretch")
-        if len(session.selected(SCOPE)) < len(faces):
-            st.button(f"Select all {len(faces):,}", key="map-all", on_click=session.select, args=(SCOPE, faces))
-        st.button("Close this list", key="map-close", type="tertiary", on_click=close)
-    compare(view, faces)
+        n = len(session.selected(SCOPE))
+        st.text(f"{n:,} selected", width="content")
+        if n < len(faces):
+            st.button("Select all", key="map-select-all", on_click=session.select, args=(SCOPE, faces))
+        if n:
+            st.button("Select none", key="map-select-none", on_click=session.select, args=(SCOPE, []))
     on_page = widgets.paged(len(order), f"map-{hash(tuple(faces))}")
     for number, (owner, some) in enumerate(groupby((order[at] for at in on_page), key=owners.get)):
         section = list(some)
@@ -110,71 +256,11 @@ def inside(view, faces) -> None:
         widgets.grid(len(section), lambda at, own=section, card=card: tile(own[at], card), f"map-{number}", "medium")
 
 
-def compare(view, faces) -> None:
-    """The map is flat and may mislead; the vectors themselves have the last word."""
-    if len(faces) > MOST_COMPARED:
-        return
-    near = view.nearest(faces)
-    count = Counter(one.person for one in near if one.person is not None)
-    if not count:
-        return
-    (most, n_most), *others = count.most_common()
-    if not others:
-        whose = f"All {len(faces):,} are" if len(faces) > 1 else "It is"
-        st.text(f"{whose} nearest to {name(view, most)}, measured by the whole vectors.")
-        return
-    apart = [one.face for one in near if one.person != most]
-    said = ", ".join(f"{n:,} nearer to {name(view, person)}" for person, n in others[:3])
-    more = f" and {sum(n for _, n in others[3:]):,} to others" if len(others) > 3 else ""
-    mostly = f"{n_most:,} of {len(faces):,} are nearest to {name(view, most)}"
-    with st.container(horizontal=True, vertical_alignment="center", key="fc-map-compare"):
-        st.text(f"{mostly}, measured by the whole vectors; {said}{more}.", width="content")
-        st.button(
-            f"Leave out the {len(apart):,}", key="map-leave-out", on_click=session.select,
-            args=(SCOPE, [face for face in faces if face not in set(apart)]),
-        )  # fmt: skip
-
-
-def name(view, person) -> str:
-    card = view.card_of[person]
-    return card.name or f"an unnamed person of {widgets.faces(card.n_faces)}"
-
-
 def tile(face, card) -> None:
     whose = widgets.called(card.name) if card else "nobody"
     widgets.face_tile(
         face, f"map-{face}", f"Face of {whose}, {face}", scope=SCOPE, item=face, on_open=photo.open_it, args=(face,)
     )
-
-
-def about_selected(chosen: list[str]) -> None:
-    service, n = session.service(), len(chosen)
-    st.button(f"Move {n:,} to…", key="map-move", shortcut="M", on_click=giving.ask, args=(SCOPE,))
-    st.button(
-        f"New person from {n:,}", key="map-new", shortcut="P", on_click=done,
-        args=(lambda: service.new_person(chosen),),
-    )  # fmt: skip
-    st.button(
-        f"Ignore {n:,}", key="map-ignore", shortcut="I", on_click=done, args=(lambda: service.mark(chosen, "ignored"),)
-    )
-    st.button(
-        f"Not a face: {n:,}", key="map-no-face", shortcut="X", on_click=done,
-        args=(lambda: service.mark(chosen, "not_a_face"),),
-    )  # fmt: skip
-
-
-def done(do) -> None:
-    giving.close()
-    session.act(do)
-    if session.is_done():
-        close()
-
-
-def close() -> None:
-    """Forget the list and what was drawn: a chart with another key starts without."""
-    session.forget(f"drawn-{SCOPE}")
-    session.clear_selection(SCOPE)
-    session.remember("map-turn", (session.recall("map-turn") or 0) + 1)
 
 
 main()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import fetching, session, widgets
+from facecluster.ui import crops, face_grid, fetching, session, widgets
 
 SCOPE = "people"
 SORTS = {"most faces": "Most faces", "fewest faces": "Fewest faces", "name": "Name", "unnamed first": "Unnamed first"}
@@ -25,19 +25,48 @@ def main() -> None:
             "Find people on Tune",
         )
         return
-    cards = filtered(len(everybody) - len(view.people()))
     without_faces()
+    without_pictures(card.cover for card in everybody[: widgets.PAGE])
+    cards, asked = filtered(len(everybody) - len(view.people()))
+    if crops.is_served():
+        draw(everybody, cards, asked)
+    elif cards:
+        on_page = widgets.paged(len(cards), "people")
+        widgets.grid(len(on_page), lambda at: tile(cards[on_page[at]]), "people")
     if not cards:
         widgets.empty("Nobody of that name", "Clear the search, or show hidden people.")
         return
-    on_page = widgets.paged(len(cards), "people")
-    without_pictures([cards[at].cover for at in on_page])
-    widgets.grid(len(on_page), lambda at: tile(cards[on_page[at]]), "people")
     widgets.action_bar(SCOPE, "person", actions)
     widgets.same_name()
 
 
-def filtered(n_hidden: int) -> list:
+def draw(everybody, cards, asked: str) -> None:
+    """The grid of the browser's own; in its absence (no route for the pictures) `tile` draws them one by one."""
+    session.keep_selected(SCOPE, session.view().card_of)
+    deeds = face_grid.Deeds(open=session.open_person, rename=session.name_or_ask, drop=merge)
+    shown = None if len(cards) == len(everybody) and cards == everybody else [card.id for card in cards]
+    face_grid.show(SCOPE, [row(card) for card in everybody], shown, deeds, label="People", spec=asked)
+
+
+def row(card) -> face_grid.Row:
+    return face_grid.Row(card.id, card.name, line(card), card.cover, card.n_faces, card.is_hidden)
+
+
+def line(card) -> str:
+    n = "" if card.n_confirmed == card.n_faces else f"{card.n_confirmed:,} "
+    confirmed = f", {n}confirmed" if card.n_confirmed else ""
+    return widgets.faces(card.n_faces) + confirmed + (" · hidden" if card.is_hidden else "")
+
+
+def merge(people, onto) -> None:
+    """Make those who were dropped on somebody one with them."""
+    others = [person for person in people if session.view().survivor(person) != onto]
+    if others:  # an act that was broken off and comes again finds them one
+        done(lambda: session.service().merge(onto, others))
+
+
+def filtered(n_hidden: int) -> tuple[list, str]:
+    """Who is shown, and what was asked for."""
     with st.container(horizontal=True, vertical_alignment="center"):
         search = st.text_input(
             "Search names", key="people-search", placeholder="Search names", label_visibility="collapsed",
@@ -50,7 +79,7 @@ def filtered(n_hidden: int) -> list:
         unnamed = st.toggle("Needs a name", key="people-unnamed", persist_state="session")
         hidden = st.toggle(f"Show {n_hidden:,} hidden", key="people-hidden") if n_hidden else False
     cards = session.view().people(search or "", sort, hidden)
-    return [card for card in cards if not unnamed or not card.name]
+    return [card for card in cards if not unnamed or not card.name], f"{search} {sort} {unnamed} {hidden}"
 
 
 def tile(card) -> None:
@@ -60,9 +89,7 @@ def tile(card) -> None:
             widgets.escaped(f"Name of {widgets.called(card.name)}"), card.name, key=key, placeholder="Add name",
             label_visibility="collapsed", on_change=session.rename, args=(card.id, key, card.name),
         )  # fmt: skip
-        confirmed = f", {card.n_confirmed:,} confirmed" if card.n_confirmed else ""
-        hidden = " · hidden" if card.is_hidden else ""
-        widgets.small(widgets.faces(card.n_faces) + confirmed + hidden, f"count-{card.id}")
+        widgets.small(line(card), f"count-{card.id}")
 
     label = f"{widgets.called(card.name)}, {widgets.faces(card.n_faces)}"
     widgets.face_tile(
@@ -95,7 +122,9 @@ def done(do) -> None:
 
 def without_pictures(covers) -> None:
     """Why faces are drawn heads: their pictures lie on hosts that are not allowed."""
-    hosts = session.placeholders(face for face in covers if face is not None)
+    faces = session.view().faces
+    without = (face for face in covers if face is not None and not faces.picture_marks[faces.row[face]])
+    hosts = session.placeholders(without)
     if hosts:
         with st.container(horizontal=True, key="fc-quiet-hosts", vertical_alignment="center"):
             st.text(

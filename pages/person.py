@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from facecluster.ui import erasing, finding, photo, session, widgets
+from facecluster.ui import erasing, finding, photo, session, splitting, visits, widgets
 
-ORDERS = {"certainty": "Least certain first", "photo": "By photo", "folder": "By folder"}
+ORDERS = {"certainty": "Certainty", "photo": "Photo", "folder": "Folder"}
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     widgets.page_head(draw=lambda: head(card))
     widgets.same_name()
     ask(card)
+    splitting.dialog(card)
     erasing.dialog(card.id)
     with st.container(horizontal=True, vertical_alignment="center", key="fc-tools"):
         order = st.segmented_control(
@@ -34,9 +35,10 @@ def main() -> None:
         )
         erasing.button(card.id)
         return
-    faces = view.faces_of(card.id, order or "certainty")
+    new = visits.came(card.id)
+    faces = visits.only_new(card.id, view.faces_of(card.id, order or "certainty"), new)
     on_page = widgets.paged(len(faces), f"faces-{card.id}-{order}")
-    draw_faces(card, [faces[at] for at in on_page], order or "certainty")
+    draw_faces(card, [faces[at] for at in on_page], order or "certainty", new)
     erasing.button(card.id)
     widgets.action_bar(scope(card), "face", lambda chosen: about_selected(card, chosen))
     face = photo.shown()
@@ -83,23 +85,33 @@ def head(card) -> None:
 
 
 def about_everything(card) -> None:
-    service = session.service()
     if card.n_confirmed < card.n_faces:
         st.button(
             f"Confirm all {widgets.faces(card.n_faces)}", key="confirm-all", type="primary", on_click=session.act,
-            args=(lambda: service.confirm(card.id),), help="Pins these faces: no later clustering moves them.",
+            args=(lambda: session.service().confirm(card.id),),
+            help="Pins these faces: no later clustering moves them.",
         )  # fmt: skip
     st.button("Merge with…", key="merge", on_click=ask_for, args=("merge", card))
+    splitting.button(card)
+    with st.popover("More"):
+        more(card)
+
+
+def more(card) -> None:
+    service = session.service()
     if card.n_faces:
-        st.page_link("pages/find.py", label="Find similar", query_params={"person": card.id}, width="content")
+        st.button(
+            "Find similar", key="find-similar", type="tertiary", on_click=session.open_page, args=("find",),
+            kwargs={"person": card.id},
+        )  # fmt: skip
     st.button(
-        "Show on People again" if card.is_hidden else "Hide", key="hide", on_click=session.act,
+        "Show on People again" if card.is_hidden else "Hide", key="hide", type="tertiary", on_click=session.act,
         args=(lambda: service.hide([card.id], not card.is_hidden),),
         help=None if card.is_hidden else "Leaves this person out of the People page; nothing is deleted.",
     )  # fmt: skip
     if session.view().person(card.id).cover is not None:
         st.button(
-            "Choose the cover for me", key="cover-auto", on_click=session.act,
+            "Choose the cover for me", key="cover-auto", type="tertiary", on_click=session.act,
             args=(lambda: service.set_cover(card.id, None),),
         )  # fmt: skip
 
@@ -186,23 +198,31 @@ def of_this(card, chosen: list[str]) -> list[str]:
     return [face for face in chosen if session.view().owner(face) == card.id]
 
 
-def draw_faces(card, faces, order) -> None:
+def draw_faces(card, faces, order, new) -> None:
     if order != "folder":
-        widgets.grid(len(faces), lambda at: tile(card, faces[at], order), f"faces-{order}", "medium")
+        widgets.grid(
+            len(faces), lambda at: tile(card, faces[at], order, faces[at].id in new), f"faces-{order}", "medium"
+        )
         return
     for number, folder in enumerate(dict.fromkeys(face.folder for face in faces)):
         inside = [face for face in faces if face.folder == folder]
         with st.container(horizontal=True, key=f"fc-section-{number}", vertical_alignment="bottom"):
             st.text(folder or "Folder unknown", width="content")
             st.text(widgets.faces(len(inside)), width="content")
-        widgets.grid(len(inside), lambda at, some=inside: tile(card, some[at], order), f"folder-{number}", "medium")
+        widgets.grid(
+            len(inside),
+            lambda at, some=inside: tile(card, some[at], order, some[at].id in new),
+            f"folder-{number}",
+            "medium",
+        )
 
 
-def tile(card, face, order) -> None:
+def tile(card, face, order, is_new) -> None:
     sure = widgets.certainty(face.is_confirmed, face.strength)
 
     def below() -> None:
-        widgets.small(face.photo or "Photo unknown" if order == "photo" else sure, face.id)
+        said = face.photo or "photo unknown" if order == "photo" else sure
+        widgets.small(f"new, {said}" if is_new else said, face.id)
 
     widgets.face_tile(
         face.id, face.id, f"Face of {widgets.called(card.name)}, {sure}", scope=scope(card), item=face.id,
@@ -228,6 +248,9 @@ def about_selected(card, chosen: list[str]) -> None:
             "Use as cover", key="cover", on_click=done,
             args=(card, lambda: service.set_cover(card.id, chosen[0])),
         )  # fmt: skip
+        if photo.shown() is None:  # the dialog has the same two keys
+            st.button("Photo", key="photo-of", shortcut="O", on_click=photo.open_it, args=(chosen[0],))
+            st.button("Why here?", key="why-of", shortcut="W", on_click=photo.open_why, args=(chosen[0],))
 
 
 def about_one(card, face) -> None:

@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import streamlit as st
 
-from facecluster.ui import charts, fetching, gauge_words, plan_words, session, stability, strictness, tuning, widgets
+from facecluster.ui import (
+    charts,
+    fetching,
+    gauge_words,
+    plan_lines,
+    plan_words,
+    session,
+    stability,
+    strictness,
+    tuning,
+    widgets,
+)
 
 METHODS = {
     "eom": "Steadiest groups (eom)",
@@ -12,9 +23,6 @@ METHODS = {
     "cut": "One distance for all (cut)",
 }
 LINES = 30  # of the plan, before "Show all"
-THUMBS = 8
-CONTEXT = 3
-PIXELS = 96  # of a thumbnail, drawn at half the size for dense screens
 
 
 def main() -> None:
@@ -197,7 +205,7 @@ def impossible(shown) -> None:
     with st.popover("See them", key="tune-impossible", type="tertiary"):
         for at, (words, rows) in enumerate(tuning.impossible(shown.plan)):
             with st.container(horizontal=True, vertical_alignment="center", key=f"fc-pair-{at}"):
-                strip(rows)
+                plan_lines.strip(rows)
                 st.text(words)
 
 
@@ -241,40 +249,12 @@ def changes(shown) -> None:
     n = session.n_shown("tune", LINES)
     with st.container(key="fc-lines", gap=None):
         for at, story in enumerate(lines[:n]):
-            line(story, at)
+            plan_lines.line(story, at)
     if len(lines) > n:
         st.button(
             f"Show all {len(lines):,}", key="tune-all", type="tertiary", on_click=session.show_more,
             args=("tune", len(lines)),
         )  # fmt: skip
-
-
-def line(story, at: int) -> None:
-    with st.container(horizontal=True, key=f"fc-line-{at}", vertical_alignment="center"):
-        if story.cover >= 0:
-            st.image(tuning.pictures([story.cover], PIXELS), width="content", alt="")
-        with st.container(gap=None, key=f"fc-words-{at}"):
-            st.text(story.title)
-            if story.detail:
-                st.text(story.detail)
-            if story.alarm:
-                with st.container(key=f"fc-wrong-line-{at}"):
-                    st.text(story.alarm)
-        with st.container(horizontal=True, key=f"fc-strips-{at}", gap="small", width="content"):
-            context = story.context[:CONTEXT]
-            strip(context)
-            for rows in story.strips:
-                strip(rows, (THUMBS - len(context)) // len(story.strips))
-
-
-def strip(rows, most: int = THUMBS) -> None:
-    """Some faces in a row, and how many more there are."""
-    shown = rows if len(rows) <= most else rows[: most - 1]
-    if not len(shown):
-        return
-    st.image(tuning.pictures(shown, PIXELS), width="content", alt=[""] * len(shown))
-    if len(rows) > len(shown):
-        st.text(f"+{len(rows) - len(shown):,}", width="content")
 
 
 def first_time(shown) -> None:

@@ -25,13 +25,14 @@ from facecluster.config import load_settings  # noqa: E402
 from facecluster.wiring import demo_settings, open_service  # noqa: E402
 
 NAMES = ["Anna", "Ines", "Mei", "Priya", "Samir", "Emre", "Hugo", "Viktor", "Oskar", "Bob", "Lotte", "Ruth", "Amara"]
-PAGES = ["people", "map", "find", "tune", "noise", "history", "status"]
+PAGES = ["people", "map", "find", "review", "tune", "noise", "history", "status"]
 WIDTHS = {1400: 900, 900: 1000, 390: 844}
 README = {
     "people": ("people", "light"),
     "people-dark": ("people", "dark"),
     "map": ("map", "light"),
     "tune": ("tune", "light"),
+    "review": ("review", "light"),
 }
 SETTLED_MS = 1500
 SETTLED = """() => !document.querySelector('[data-testid=stSkeleton], [data-testid=stStatusWidget]')

@@ -1,6 +1,6 @@
-"""The photo a face is in: shown in a dialog, with what is known about both and who else is there.
+"""The photo a face is in, or why the face is where it is: one dialog with two sides, a key apart.
 
-Which photo is open stands in the address, so that a link shows it and another page does not.
+What is open stands in the address, so that a link shows it and another page does not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import streamlit as st
 
 from facecluster import images
 from facecluster.model import FaceId
-from facecluster.ui import session, widgets
+from facecluster.ui import session, why, widgets
 from facecluster.ui.addresses import address_of_photo, box_of_face
 from facecluster.view import FaceCard
 
@@ -50,11 +50,18 @@ export default function ({ parentElement, data }) {
 def open_it(face: FaceId) -> None:
     """Show the photo of a face, as a button's callback."""
     st.query_params["photo"] = face
+    st.query_params.pop("why", None)
+
+
+def open_why(face: FaceId) -> None:
+    """Show why a face is where it is, as a button's callback."""
+    st.query_params.update({"photo": face, "why": "1"})
 
 
 def close() -> None:
-    """Close it."""
-    st.query_params.pop("photo", None)
+    """Close either."""
+    for name in ("photo", "why"):
+        st.query_params.pop(name, None)
 
 
 def shown() -> FaceId | None:
@@ -96,43 +103,64 @@ def _draw(face: FaceId) -> bool:
 
 
 def dialog(face: FaceId, actions: Callable[[], None] | None = None) -> None:
-    """The photo a face is in, what is known about both, who else is there, and what can be done about the face."""
-    view = session.view()
-    card, *others = view.in_photo(face)
-    owner = view.card_of.get(card.person) if card.person is not None else None
+    """The photo a face is in and who else is there, or why it is where it is; and what can be done about the face."""
+    is_why = "why" in st.query_params
 
-    @widgets.dialog("The photo of this face", close, "medium")
+    @widgets.dialog("Why is this face here?" if is_why else "The photo of this face", close, "medium")
     def show() -> None:
-        if shown() != face:
-            st.rerun()  # done with: a dialog closes only with the whole page
-        is_drawn = _draw(face)
-        with st.container(horizontal=True, key="fc-face"):
-            if not is_drawn:
-                st.image(session.picture(face), width=176, alt=widgets.called(owner.name) if owner else "The face")
-            widgets.facts(
-                [
-                    ("Person", widgets.called(owner.name) if owner else "nobody"),
-                    ("Photo", card.photo or "unknown"),
-                    ("Folder", card.folder or "unknown"),
-                    (
-                        "Blur score",
-                        "unknown" if card.blur_score is None else f"{card.blur_score:,.0f}, higher is sharper",
-                    ),
-                    ("Certainty", widgets.certainty(card.is_confirmed, card.strength) if owner else "nobody's"),
-                ],
-                "face",
-            )
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if actions is not None:
-                actions()
-            st.page_link("pages/find.py", label="Find similar faces", query_params={"face": face}, width="content")
-        if others:
-            st.text(f"Also in this photo: {widgets.plural(len(others), 'face', 'faces')}")
-            widgets.grid(min(len(others), 12), lambda at: _in_photo(others[at]), "in-photo", "medium")
-            if len(others) > 12:
-                st.text(f"and {len(others) - 12:,} more")
+        if shown() != face or ("why" in st.query_params) != is_why:
+            st.rerun()  # done with, or turned over: a dialog closes only with the whole page
+        if is_why:
+            _head(face, with_picture=True)
+            _actions(face, is_why, actions)
+            why.panel(face)
+        else:
+            _head(face, with_picture=not _draw(face))
+            _actions(face, is_why, actions)
+            _others(face)
 
     show()
+
+
+def _head(face: FaceId, with_picture: bool) -> None:
+    """What is known about a face, beside its picture where the photo does not show it."""
+    view = session.view()
+    card = view.face(face)
+    owner = view.card_of.get(card.person) if card.person is not None else None
+    with st.container(horizontal=True, key="fc-face"):
+        if with_picture:
+            st.image(session.picture(face), width=112, alt=widgets.called(owner.name) if owner else "The face")
+        widgets.facts(
+            [
+                ("Person", widgets.called(owner.name) if owner else "nobody"),
+                ("Photo", card.photo or "unknown"),
+                ("Folder", card.folder or "unknown"),
+                ("Blur score", why.quality(card)),
+                ("Certainty", widgets.certainty(card.is_confirmed, card.strength) if owner else "nobody's"),
+            ],
+            "face",
+        )
+
+
+def _actions(face: FaceId, is_why: bool, actions: Callable[[], None] | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if actions is not None:
+            actions()
+        if is_why:
+            st.button("Show the photo", key="photo-show", shortcut="O", on_click=open_it, args=(face,))
+        elif session.view().owner(face) is not None:
+            st.button("Why here?", key="photo-why", shortcut="W", on_click=open_why, args=(face,))
+        st.page_link("pages/find.py", label="Find similar faces", query_params={"face": face}, width="content")
+
+
+def _others(face: FaceId) -> None:
+    others = session.view().in_photo(face)[1:]
+    if not others:
+        return
+    st.text(f"Also in this photo: {widgets.plural(len(others), 'face', 'faces')}")
+    widgets.grid(min(len(others), 12), lambda at: _in_photo(others[at]), "in-photo", "medium")
+    if len(others) > 12:
+        st.text(f"and {len(others) - 12:,} more")
 
 
 def _in_photo(card: FaceCard) -> None:

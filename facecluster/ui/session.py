@@ -274,6 +274,12 @@ def drawn_on(chart: str) -> Mapping[str, Any]:
     return found.get("selection", {}) or {}
 
 
+def told_by(component: str, what: str) -> list[Any]:
+    """What a component of ours told (a list of acts, of selected ids), for its callback."""
+    found: Mapping[str, Any] = st.session_state.get(component, {})
+    return found.get(what) or []
+
+
 def remember(name: str, value: object) -> None:
     """Keep something until the next run (a question to ask in a dialog)."""
     st.session_state[f"fc_note_{name}"] = value
@@ -314,6 +320,11 @@ def rename(person: PersonId, key: str, seen: str) -> None:
         # The field of the name before is gone now; an Undo that is quicker than Streamlit forgets must not find in it
         # what was typed. What a store was not there to take stands at the head of the page instead.
         st.session_state[key] = seen
+
+
+def name_or_ask(person: PersonId, name: str, seen: str) -> None:
+    """Name a person, as the callback of what is no text field; a name that exists is asked about first."""
+    _save(TypedName(person, name, seen))
 
 
 def _save(asked: TypedName) -> None:

@@ -16,7 +16,7 @@ _SIDEBAR = 220  # pixels
 # Section, file, title. A person is reached from a face, so it stands in no menu.
 _MENU = {
     "": (("people", "People"), ("map", "Map"), ("find", "Find")),
-    "Sort out": (("tune", "Tune"), ("noise", "Noise")),
+    "Sort out": (("review", "Review"), ("tune", "Tune"), ("noise", "Noise")),
     "Record": (("history", "History"), ("status", "Status")),
 }
 

@@ -41,6 +41,14 @@ export default function (component) {
   const value = parseInt(probe.fillStyle.slice(1), 16);
   const light = ((value >> 16) & 255) + ((value >> 8) & 255) + (value & 255);
   root.classList.toggle("fc-dark", light < 384);
+  if (root.dataset.fcKeys) return;
+  root.dataset.fcKeys = "heard";
+  // Streamlit hears no key while a field has the focus, and a checkbox that was clicked keeps it: the keys of the
+  // action bar would be dead just when it appears. Heard on the way down: the checkbox lets no click come back up.
+  document.addEventListener("click", (event) => {
+    const box = event.target.closest('[class*="st-key-pick-"]');
+    if (box && event.detail > 0) setTimeout(() => box.querySelector("input")?.blur());
+  }, true);
 }
 """,
     isolate_styles=False,

@@ -106,3 +106,15 @@ def test_a_name_too_long_for_a_run_is_a_sentence(app, demo_library, texts):
     assert not test.exception
     assert "300" in texts(test)
     assert ("run_name", run, "") not in demo_library.view().snapshot.facts
+
+
+def test_a_run_is_compared_with_the_live_one_by_person(app, demo_library, texts):
+    first = demo_library.view().snapshot.run.id
+    demo_library.publish(demo_library.plan(replace(demo_library.defaults, min_cluster_size=12)))
+    test = app("history")
+    test.button(key=f"compare-{first}").click().run()
+    plan = demo_library.compared(demo_library.view().snapshot.run.id, first)
+    n_faces = int((plan.before != plan.after).sum())
+    assert n_faces
+    assert f"by {n_faces:,} faces. Names stay as they are." in texts(test)
+    assert demo_library.view().snapshot.run.id != first, "looking wrote something"

@@ -123,6 +123,13 @@ def test_merging_keeps_the_name_whichever_page_it_starts_on(app, demo_library, a
     assert not test.exception
 
 
+def test_those_who_look_alike_are_a_click_away(app, demo_library, anna):
+    test = app("person", id=anna.id)
+    test.button(key="find-similar").click().run()
+    assert test.query_params["person"] == anna.id
+    assert "Find" in [title.value for title in test.title]
+
+
 def test_hiding_and_showing_again(app, demo_library, anna):
     test = app("person", id=anna.id)
     test.button(key="hide").click().run()

@@ -1,0 +1,358 @@
+"""The face grid under a curator's hands: names by keyboard, selections, drags, and what crosses the wire."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from facecluster.config import load_settings
+from facecluster.wiring import demo_settings, open_service
+
+ROOT = Path(__file__).resolve().parents[2]
+# The faces of one person, and three others to give them to.
+FACES_APP = """
+import streamlit as st
+
+if __name__ != "__main__":
+    from facecluster.ui import crops
+
+    app = st.App(__file__, routes=crops.ROUTES, lifespan=crops.lifespan)
+else:
+    from facecluster.ui import face_grid, session
+
+    def give(faces, person):
+        session.act(lambda: session.service().move(faces, person))
+
+    people = [card for card in session.view().people()]
+    rows = [face_grid.Row(card.id, "", f"face {card.id}", card.id) for card in session.view().faces_of(people[0].id)]
+    others = [face_grid.Target(card.id, f"Person {i}", card.cover) for i, card in enumerate(people[1:4])]
+    deeds = face_grid.Deeds(open=lambda face: session.remember("opened", face), drop=give)
+    face_grid.show("faces", rows, None, deeds, label="Faces", kind="faces", targets=others)
+    st.text(f"opened {session.recall('opened')}, selected {len(session.selected('faces'))}, {len(rows)} faces")
+"""
+
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory):
+    """The demo library, made once."""
+    settings = demo_settings(load_settings(library=tmp_path_factory.mktemp("made") / "library"))
+    open_service(settings).open_demo()
+    return settings.library
+
+
+@pytest.fixture(autouse=True)
+def _demo_is_ready(tmp_path, demo_folder):
+    """Beside the library that `dashboard` starts with."""
+    shutil.copytree(demo_folder, tmp_path / "library-demo")
+
+
+def people_of(library) -> list[dict]:
+    """What another program sees of the demo library, most faces first."""
+    command = [sys.executable, "-m", "facecluster", "export", "--json"]
+    demo = {"FACECLUSTER_LIBRARY": f"{library}-demo", "FACECLUSTER_USER": "demo"}
+    done = subprocess.run(command, env={**os.environ, **demo}, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["people"]
+
+
+def names_of(library) -> list[str]:
+    return sorted(person["name"] for person in people_of(library) if person["name"])
+
+
+def tile(page, at: int):
+    return page.locator(f'.tile[aria-posinset="{at + 1}"]')
+
+
+def opened(page, dashboard) -> None:
+    page.goto(dashboard.url)
+    expect(tile(page, 0)).to_be_visible(timeout=60_000)
+
+
+def said(page, text: str) -> None:
+    expect(page.get_by_text(text).first).to_be_visible()
+
+
+def selected(page) -> list[str]:
+    return page.locator('.tile[aria-selected="true"]').evaluate_all("all => all.map(one => one.ariaPosInSet)")
+
+
+def test_people_are_named_by_keyboard_alone(page, dashboard):
+    opened(page, dashboard)
+    tile(page, 0).focus()
+    page.keyboard.press("F2")
+    page.keyboard.type("Anna")
+    page.keyboard.press("Enter")
+    said(page, "“Anna”")
+    expect(tile(page, 0)).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.type("Ben")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Zoë Müller")
+    page.keyboard.press("Tab")
+    page.keyboard.type("nobody")
+    page.keyboard.press("Escape")
+    said(page, "“Zoë Müller”")
+    expect(tile(page, 3)).to_be_focused()
+    expect(tile(page, 3).locator(".name")).to_have_text("Add name")
+    assert names_of(dashboard.library) == ["Anna", "Ben", "Zoë Müller"]
+
+
+def test_names_typed_as_fast_as_can_be_are_all_kept(page, dashboard):
+    opened(page, dashboard)
+    tile(page, 0).locator(".name").click()
+    names = [f"Person {at:02}" for at in range(12)]
+    for name in names:
+        page.keyboard.type(name)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    said(page, "“Person 11”")
+    page.wait_for_timeout(6000)
+    assert names_of(dashboard.library) == names
+
+
+def test_tab_passes_over_people_who_have_a_name(page, dashboard):
+    opened(page, dashboard)
+    tile(page, 1).locator(".name").click()
+    page.keyboard.type("Ben")
+    page.keyboard.press("Enter")
+    said(page, "“Ben”")
+    tile(page, 0).locator(".name").click()
+    page.keyboard.type("Anna")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Clara")
+    page.keyboard.press("Enter")
+    said(page, "“Clara”")
+    expect(tile(page, 2).locator(".name")).to_have_text("Clara")
+    assert names_of(dashboard.library) == ["Anna", "Ben", "Clara"]
+
+
+def test_a_name_with_markup_is_text_in_the_grid_and_in_its_suggestions(page, dashboard):
+    opened(page, dashboard)
+    name = "<img src=x onerror=alert(1)> *b*"
+    tile(page, 0).locator(".name").click()
+    page.locator(".editor input").fill(name)
+    page.keyboard.press("Enter")
+    expect(tile(page, 0).locator(".name")).to_have_text(name)
+    said(page, name)
+    tile(page, 1).locator(".name").click()
+    page.keyboard.type("<im")
+    expect(page.locator(".menu .option")).to_contain_text(name)
+    assert page.locator(".menu .text img").count() == 0
+    page.keyboard.press("Escape")
+
+
+def test_a_suggested_name_asks_whether_the_two_are_one_and_cancel_changes_nothing(page, dashboard):
+    opened(page, dashboard)
+    tile(page, 0).locator(".name").click()
+    page.keyboard.type("Anna Maria")
+    page.keyboard.press("Enter")
+    said(page, "“Anna Maria”")
+    tile(page, 1).focus()
+    page.keyboard.type("mar")
+    expect(page.locator(".menu .option")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name=re.compile("Cancel")).click()
+    expect(dialog).not_to_be_visible()
+    expect(tile(page, 1).locator(".name")).to_have_text("Add name")
+    assert names_of(dashboard.library) == ["Anna Maria"]
+
+
+def test_a_name_that_is_refused_gives_way_to_the_one_there_was(page, dashboard):
+    opened(page, dashboard)
+    tile(page, 0).locator(".name").click()
+    page.locator(".editor input").fill("x" * 300)
+    page.keyboard.press("Enter")
+    said(page, "A name may have 200 characters")
+    expect(tile(page, 0).locator(".name")).to_have_text("Add name")
+
+
+def test_a_selection_is_made_by_corner_shift_and_keys_and_survives_a_search(page, dashboard):
+    opened(page, dashboard)
+    tile(page, 4).locator(".name").click()
+    page.keyboard.type("Anna")
+    page.keyboard.press("Enter")
+    said(page, "“Anna”")
+    tile(page, 1).locator(".crop").click(position={"x": 15, "y": 15})
+    tile(page, 3).locator(".crop").click(modifiers=["Shift"])
+    tile(page, 5).locator(".crop").click(modifiers=["ControlOrMeta"])
+    tile(page, 2).locator(".crop").click(modifiers=["ControlOrMeta"])
+    assert selected(page) == ["2", "4", "6"]
+    said(page, "3 people selected")
+    page.get_by_placeholder("Search names").fill("anna")
+    expect(page.locator(".tile")).to_have_count(1)
+    said(page, "3 people selected")
+    page.get_by_placeholder("Search names").fill("")
+    expect(tile(page, 5)).to_be_visible()
+    assert selected(page) == ["2", "4", "6"]
+    tile(page, 0).focus()
+    page.keyboard.press("ControlOrMeta+a")
+    said(page, f"{len(people_of(dashboard.library))} people selected")
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("people selected")).to_have_count(0)
+    assert selected(page) == []
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+ArrowRight")
+    assert selected(page) == ["1", "2"]
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator('.tile[aria-selected="true"]')).to_have_count(0)
+
+
+def test_while_people_are_selected_letters_are_what_the_buttons_say(page, dashboard):
+    opened(page, dashboard)
+    before = people_of(dashboard.library)
+    tile(page, 0).focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+ArrowRight")
+    said(page, "2 people selected")
+    expect(page.get_by_role("button", name="Merge into the largest")).to_be_enabled()
+    page.wait_for_timeout(500)  # a button listens for its letter a moment after it is there
+    page.keyboard.press("m")
+    said(page, "Merged")
+    assert page.locator(".editor").count() == 0
+    expect(page.locator('.tile[aria-selected="true"]')).to_have_count(0)
+    assert len(people_of(dashboard.library)) == len(before) - 1
+
+
+def test_dragging_a_person_onto_another_merges_them_and_undo_parts_them(page, dashboard):
+    opened(page, dashboard)
+    before = people_of(dashboard.library)
+    tile(page, 0).locator(".name").click()
+    page.keyboard.type("Anna")
+    page.keyboard.press("Enter")
+    said(page, "“Anna”")
+    start, end = tile(page, 2).locator(".crop").bounding_box(), tile(page, 0).locator(".crop").bounding_box()
+    page.mouse.move(start["x"] + 60, start["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 80, end["y"] + 80, steps=8)
+    expect(page.locator(".ghost")).to_contain_text("Merge into Anna")
+    page.mouse.up()
+    said(page, "Merged")
+    expect(tile(page, 0).locator(".line")).to_contain_text(
+        str(before[0]["face_count"] + before[2]["face_count"]) + " faces"
+    )
+    assert len(people_of(dashboard.library)) == len(before) - 1
+    page.get_by_role("button", name="Undo").click()
+    said(page, "Undid")
+    assert len(people_of(dashboard.library)) == len(before)
+
+
+def test_a_click_opens_the_person_and_going_back_finds_the_place_again(page, dashboard):
+    opened(page, dashboard)
+    tile(page, 0).focus()
+    page.keyboard.press("End")
+    last = len(people_of(dashboard.library))
+    expect(tile(page, last - 1)).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.locator("[class*=st-key-fc-who]").first).to_be_visible()
+    page.get_by_role("link", name="People").click()
+    expect(tile(page, last - 1)).to_be_in_viewport()
+
+
+def test_only_what_is_in_sight_is_drawn_and_nothing_stands_out_on_a_phone(browser, page, dashboard):
+    opened(page, dashboard)
+    n_people = len(people_of(dashboard.library))
+    assert page.locator(".tile").count() < n_people
+    phone = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    phone.goto(dashboard.url)
+    expect(tile(phone, 0)).to_be_visible(timeout=60_000)
+    boxes = [tile(phone, at).bounding_box() for at in range(3)]
+    assert len({box["y"] for box in boxes}) == 1, "three to a row"
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.context.close()
+
+
+def test_a_rename_sends_less_than_ten_kilobytes(page, dashboard):
+    frames: list[int] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(len(frame))))
+    opened(page, dashboard)
+    page.wait_for_timeout(1000)
+    frames.clear()
+    tile(page, 0).locator(".name").click()
+    page.keyboard.type("Anna")
+    page.keyboard.press("Enter")
+    said(page, "“Anna”")
+    page.wait_for_timeout(1000)
+    assert sum(frames) < 10_000
+
+
+def test_pictures_come_from_signed_addresses_only(page, dashboard):
+    opened(page, dashboard)
+    address = tile(page, 0).locator("img").evaluate("one => one.src")
+    with urllib.request.urlopen(address) as answer:  # noqa: S310  (localhost)
+        assert answer.headers["Cache-Control"].startswith("private")
+        assert answer.headers["Content-Type"] == "image/jpeg"
+    folder, token, picture = address.rsplit("/", 2)
+    for wrong in (f"{folder}/{token[:-1]}x/{picture}", f"{folder}/x/{picture}", address.replace("s=", "s=9")):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(wrong)  # noqa: S310
+
+
+@pytest.fixture
+def faces_page(browser, tmp_path):
+    """A page of one person's faces, with the same grid."""
+    (tmp_path / "faces.py").write_text(FACES_APP)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FACECLUSTER_LIBRARY": str(tmp_path / "library")}
+    command = [sys.executable, "-m", "streamlit", "run", str(tmp_path / "faces.py"), "--server.port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--server.headless", "true", "--server.address", "localhost"], env=environment, cwd=tmp_path
+    )
+    url = f"http://localhost:{port}"
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()  # noqa: S310
+            break
+        except OSError:
+            time.sleep(0.1)
+    tab = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+    tab.goto(url)
+    expect(tile(tab, 0)).to_be_visible(timeout=60_000)
+    yield tab
+    tab.context.close()
+    process.terminate()
+    process.wait(20)
+
+
+def test_faces_have_no_names_and_are_opened_selected_and_given_to_somebody(faces_page, tmp_path):
+    expect(faces_page.locator(".name")).to_have_text([""] * faces_page.locator(".tile").count())
+    tile(faces_page, 0).focus()
+    faces_page.keyboard.press("x")
+    faces_page.keyboard.press("F2")
+    assert faces_page.locator(".editor").count() == 0
+    face = tile(faces_page, 2).locator(".line").inner_text().removeprefix("face ")
+    tile(faces_page, 2).locator(".crop").click()
+    said(faces_page, f"opened {face}, selected 0")
+    tile(faces_page, 0).locator(".crop").click(position={"x": 12, "y": 12})
+    tile(faces_page, 3).locator(".crop").click(modifiers=["Shift"])
+    said(faces_page, "selected 4, 81 faces")
+    start = tile(faces_page, 1).locator(".crop").bounding_box()
+    faces_page.mouse.move(start["x"] + 60, start["y"] + 60)
+    faces_page.mouse.down()
+    faces_page.mouse.move(start["x"] + 90, start["y"] + 160, steps=4)
+    expect(faces_page.locator(".target")).to_have_count(3)
+    end = faces_page.locator(".target").nth(1).bounding_box()
+    faces_page.mouse.move(end["x"] + 30, end["y"] + 30, steps=8)
+    expect(faces_page.locator(".ghost")).to_contain_text("Give 4 faces to Person 1")
+    faces_page.screenshot(path=tmp_path / "strip.png")
+    faces_page.mouse.up()
+    said(faces_page, "77 faces")
+    assert people_of(tmp_path / "library")[0]["face_count"] == 77

@@ -1,0 +1,179 @@
+"""What the face grid sends to the browser, and what it does with what comes back; the browser's half is in e2e."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from facecluster.ui import crops, face_grid
+
+SCOPE = "people"
+
+
+@pytest.fixture(autouse=True)
+def _served(monkeypatch):
+    """As on a server with the route of the crops."""
+    monkeypatch.setattr(crops, "_served", True)
+
+
+def parts(test: AppTest) -> dict[str, dict]:
+    """The list, the order and what changed, as the browser gets them."""
+    found = [json.loads(element.proto.json) for element in test.get("bidi_component") if element.proto.json]
+    return {sent.get("part", "list"): sent.get("value", sent) for sent in found if sent.get("key") == SCOPE}
+
+
+def shown(test: AppTest) -> list[str]:
+    sent = parts(test)
+    rows = sent["order"]["rows"]
+    return sent["list"]["ids"] if rows is None else [sent["list"]["ids"][row] for row in rows]
+
+
+def test_the_list_holds_everybody_most_faces_first(demo_library, app):
+    sent = parts(app("people"))
+    cards = demo_library.view().people()
+    assert sent["list"]["ids"] == [card.id for card in cards]
+    assert sent["list"]["counts"] == [card.n_faces for card in cards]
+    assert sent["list"]["lines"][0] == f"{cards[0].n_faces} faces"
+    assert sent["order"]["rows"] is None
+    assert all(sent["list"]["pictures"])
+
+
+def test_a_name_changes_what_is_told_of_one_and_never_the_list(demo_library, app):
+    page = app("people")
+    before = parts(page)
+    person = before["list"]["ids"][3]
+    demo_library.rename(person, "Zoë")
+    page.run()
+    after = parts(page)
+    assert after["list"] == before["list"]
+    assert after["now"]["changed"] == {person: ["Zoë", before["list"]["lines"][3]]}
+    assert len(json.dumps(after["now"])) < 1000
+
+
+def test_the_list_is_made_anew_once_many_names_are_others(demo_library, app, monkeypatch):
+    monkeypatch.setattr(face_grid, "_MOST_CHANGED", 2)
+    page = app("people")
+    before = parts(page)
+    for i, person in enumerate(before["list"]["ids"][:3]):
+        demo_library.rename(person, f"Name {i}")
+    page.run()
+    after = parts(page)
+    assert after["list"]["names"][:3] == ["Name 0", "Name 1", "Name 2"]
+    assert after["now"]["changed"] == {}
+    assert after["order"]["version"] == after["list"]["version"] != before["list"]["version"]
+
+
+def test_who_was_named_stays_in_sight_until_something_else_is_asked_for(demo_library, app):
+    page = app("people")
+    page.toggle(key="people-unnamed").set_value(True).run()
+    everybody = shown(page)
+    demo_library.rename(everybody[0], "Anna")
+    page.run()
+    assert shown(page) == everybody
+    page.toggle(key="people-unnamed").set_value(False).run()
+    page.toggle(key="people-unnamed").set_value(True).run()
+    assert shown(page) == everybody[1:]
+
+
+def test_a_search_sends_places_and_not_the_list_again(demo_library, app):
+    page = app("people")
+    before = parts(page)
+    demo_library.rename(before["list"]["ids"][5], "Zoë Müller")
+    page.text_input(key="people-search").set_value("zoë").run()
+    after = parts(page)
+    assert after["list"] == before["list"]
+    assert after["order"]["rows"] == [5]
+    page.text_input(key="people-search").set_value("nobody of this name").run()
+    assert shown(page) == []
+
+
+def test_a_hidden_person_leaves_the_grid(demo_library, app):
+    page = app("people")
+    first, *others = shown(page)
+    demo_library.hide([first])
+    page.run()
+    assert shown(page) == others
+
+
+def test_a_selection_made_by_the_page_is_told_to_the_browser(demo_library, app):
+    page = app("people")
+    told = parts(page)["now"]
+    chosen = shown(page)[:2]
+    page.session_state["people-grid"] = {"selected": chosen}
+    page.session_state[f"fc_selected_{SCOPE}"] = dict.fromkeys(chosen)
+    page.session_state[f"fc_generation_{SCOPE}"] = told["turn"] + 1
+    page.run()
+    now = parts(page)["now"]
+    assert (now["selected"], now["isEcho"], now["turn"]) == (chosen, False, told["turn"] + 1)
+    next(button for button in page.button if button.key == "clear-people").click().run()
+    assert parts(page)["now"]["selected"] == []
+
+
+class BrokenOffError(BaseException):
+    """What Streamlit raises in a callback when the browser has something newer to say is no Exception either."""
+
+
+def acting(acts: list[list[dict]], deed: Callable[[str], None]) -> None:
+    """Lets one grid hear acts in a session of its own, one telling after the other; a broken one is followed up."""
+
+    def script() -> None:
+        import streamlit as st
+
+        from facecluster.ui import face_grid
+
+        deeds = face_grid.Deeds(
+            open=st.session_state["deed"], rename=lambda person, name, seen: st.session_state["deed"](name)
+        )
+        for acts in st.session_state["told"]:
+            st.session_state["g-grid"] = {"acts": acts}
+            try:
+                face_grid._acted("g", deeds)
+            except st.session_state["broken off"]:
+                face_grid._acted("g", deeds)
+
+    test = AppTest.from_function(script)
+    test.session_state["told"] = acts
+    test.session_state["broken off"] = BrokenOffError
+    test.session_state["deed"] = deed
+    test.run()
+    assert not test.exception
+
+
+def rename(n: int, name: str, mount: str = "m") -> dict:
+    return {"n": n, "mount": mount, "kind": "rename", "id": "p", "name": name, "seen": ""}
+
+
+def test_an_act_that_comes_twice_is_done_once():
+    done: list[str] = []
+    first, second = rename(1, "Anna"), rename(2, "Ben")
+    acting([[first], [first, second], [first, second]], done.append)
+    assert done == ["Anna", "Ben"]
+
+
+def test_acts_of_a_page_that_was_loaded_again_count_from_one():
+    done: list[str] = []
+    acting([[rename(1, "Anna"), rename(2, "Ben")], [rename(1, "Clara", "other")]], done.append)
+    assert done == ["Anna", "Ben", "Clara"]
+
+
+def test_an_act_that_was_broken_off_is_done_when_it_comes_again():
+    done: list[str] = []
+    tried: list[str] = []
+
+    def breaks_off_once(name: str) -> None:
+        tried.append(name)
+        if tried == ["Anna", "Ben"]:
+            raise BrokenOffError
+        done.append(name)
+
+    acting([[rename(1, "Anna"), rename(2, "Ben"), rename(3, "Clara")]], breaks_off_once)
+    assert done == ["Anna", "Ben", "Clara"]
+
+
+@pytest.mark.parametrize("name", ["face_grid.js", "face_grid_names.js", "face_grid_drag.js"])
+def test_names_never_reach_the_page_as_markup(name):
+    assert "innerHTML" not in face_grid._read(name)
+    assert "insertAdjacentHTML" not in face_grid._read(name)
