@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import crops, face_grid, fetching, session, widgets
+from facecluster.ui import face_grid, fetching, session, widgets
 
 SCOPE = "people"
 SORTS = {"most faces": "Most faces", "fewest faces": "Fewest faces", "name": "Name", "unnamed first": "Unnamed first"}
@@ -28,11 +28,7 @@ def main() -> None:
     without_faces()
     without_pictures(card.cover for card in everybody[: widgets.PAGE])
     cards, asked = filtered(len(everybody) - len(view.people()))
-    if crops.is_served():
-        draw(everybody, cards, asked)
-    elif cards:
-        on_page = widgets.paged(len(cards), "people")
-        widgets.grid(len(on_page), lambda at: tile(cards[on_page[at]]), "people")
+    draw(everybody, cards, asked)
     if not cards:
         widgets.empty("Nobody of that name", "Clear the search, or show hidden people.")
         return
@@ -41,7 +37,6 @@ def main() -> None:
 
 
 def draw(everybody, cards, asked: str) -> None:
-    """The grid of the browser's own; in its absence (no route for the pictures) `tile` draws them one by one."""
     session.keep_selected(SCOPE, session.view().card_of)
     deeds = face_grid.Deeds(open=session.open_person, rename=session.name_or_ask, drop=merge)
     shown = None if len(cards) == len(everybody) and cards == everybody else [card.id for card in cards]
@@ -80,21 +75,6 @@ def filtered(n_hidden: int) -> tuple[list, str]:
         hidden = st.toggle(f"Show {n_hidden:,} hidden", key="people-hidden") if n_hidden else False
     cards = session.view().people(search or "", sort, hidden)
     return [card for card in cards if not unnamed or not card.name], f"{search} {sort} {unnamed} {hidden}"
-
-
-def tile(card) -> None:
-    def below() -> None:
-        key = f"name-{card.id}-{card.name}"
-        st.text_input(
-            widgets.escaped(f"Name of {widgets.called(card.name)}"), card.name, key=key, placeholder="Add name",
-            label_visibility="collapsed", on_change=session.rename, args=(card.id, key, card.name),
-        )  # fmt: skip
-        widgets.small(line(card), f"count-{card.id}")
-
-    label = f"{widgets.called(card.name)}, {widgets.faces(card.n_faces)}"
-    widgets.face_tile(
-        card.cover, card.id, label, scope=SCOPE, item=card.id, on_open=session.open_person, args=(card.id,), below=below
-    )
 
 
 def actions(chosen: list[str]) -> None:

@@ -1,10 +1,13 @@
 """Person: one human's faces, the doubtful ones first, and everything that can be put right about them."""
 
+from itertools import groupby
+
 import streamlit as st
 
-from facecluster.ui import erasing, finding, photo, session, splitting, visits, widgets
+from facecluster.ui import erasing, face_grid, finding, photo, session, splitting, visits, widgets
 
 ORDERS = {"certainty": "Certainty", "photo": "Photo", "folder": "Folder"}
+TARGETS = 10  # people in the strip onto whom faces are dragged
 
 
 def main() -> None:
@@ -37,8 +40,7 @@ def main() -> None:
         return
     new = visits.came(card.id)
     faces = visits.only_new(card.id, view.faces_of(card.id, order or "certainty"), new)
-    on_page = widgets.paged(len(faces), f"faces-{card.id}-{order}")
-    draw_faces(card, [faces[at] for at in on_page], order or "certainty", new)
+    draw_faces(card, faces, order or "certainty", new)
     erasing.button(card.id)
     widgets.action_bar(scope(card), "face", lambda chosen: about_selected(card, chosen))
     face = photo.shown()
@@ -199,35 +201,52 @@ def of_this(card, chosen: list[str]) -> list[str]:
 
 
 def draw_faces(card, faces, order, new) -> None:
-    if order != "folder":
-        widgets.grid(
-            len(faces), lambda at: tile(card, faces[at], order, faces[at].id in new), f"faces-{order}", "medium"
-        )
-        return
-    for number, folder in enumerate(dict.fromkeys(face.folder for face in faces)):
-        inside = [face for face in faces if face.folder == folder]
-        with st.container(horizontal=True, key=f"fc-section-{number}", vertical_alignment="bottom"):
-            st.text(folder or "Folder unknown", width="content")
-            st.text(widgets.faces(len(inside)), width="content")
-        widgets.grid(
-            len(inside),
-            lambda at, some=inside: tile(card, some[at], order, some[at].id in new),
-            f"folder-{number}",
-            "medium",
-        )
-
-
-def tile(card, face, order, is_new) -> None:
-    sure = widgets.certainty(face.is_confirmed, face.strength)
-
-    def below() -> None:
-        said = face.photo or "photo unknown" if order == "photo" else sure
-        widgets.small(f"new, {said}" if is_new else said, face.id)
-
-    widgets.face_tile(
-        face.id, face.id, f"Face of {widgets.called(card.name)}, {sure}", scope=scope(card), item=face.id,
-        on_open=photo.open_it, args=(face.id,), below=below,
+    session.keep_selected(scope(card), {face.id for face in faces})
+    service, of_all = session.service(), {face.id: face for face in faces}
+    deeds = face_grid.Deeds(
+        open=photo.open_it,
+        drop=lambda some, to: done(card, lambda: service.move(of_this(card, some), to)),
+        section=lambda *_: done(
+            card, lambda: service.confirm(card.id, [f for f in of_all if not of_all[f].is_confirmed])
+        ),
+        keys={
+            "o": photo.open_it,
+            "w": photo.open_why,
+            "y": lambda face: done(card, lambda: service.confirm(card.id, of_this(card, [face]))),
+            "n": lambda face: done(card, lambda: service.reject(of_this(card, [face]), card.id)),
+        },
+    )
+    others = [one for one in session.view().people() if one.name and one.id != card.id][:TARGETS]
+    face_grid.show(
+        scope(card), [row(face, order, face.id in new) for face in faces], None, deeds,
+        label=f"Faces of {widgets.called(card.name)}", kind="faces", spec=order, sections=sections(faces, order),
+        targets=[face_grid.Target(one.id, one.name, one.cover) for one in others],
     )  # fmt: skip
+
+
+def row(face, order, is_new) -> face_grid.Row:
+    sure = "" if face.is_confirmed and order == "certainty" else widgets.certainty(face.is_confirmed, face.strength)
+    said = face.photo or "photo unknown" if order == "photo" else sure
+    return face_grid.Row(face.id, "", ", ".join(filter(None, ("new" if is_new else "", said))), face.id)
+
+
+def sections(faces, order) -> list[face_grid.Section]:
+    """Folders, or those who are not confirmed yet over those who are."""
+    if order == "folder":
+        some = [(folder, len(list(inside))) for folder, inside in groupby(faces, key=lambda face: face.folder)]
+        return [
+            face_grid.Section(f"folder-{folder}", folder or "Folder unknown", n, widgets.faces(n)) for folder, n in some
+        ]
+    n = sum(face.is_confirmed for face in faces)
+    if order != "certainty" or not n:
+        return []
+    n_open = len(faces) - n
+    confirm = (("confirm", f"Confirm these {n_open:,}" if n_open > 1 else "Confirm this one"),)
+    line = f"{widgets.faces(n_open)}, the least certain first"
+    return [
+        face_grid.Section("open", "Not confirmed", n_open, line, deeds=confirm),
+        face_grid.Section("confirmed", "Confirmed", n, f"{widgets.faces(n)}, which no clustering moves"),
+    ]
 
 
 def about_selected(card, chosen: list[str]) -> None:

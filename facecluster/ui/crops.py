@@ -122,6 +122,11 @@ def name_of(view: View, face: FaceId | None, hosts: Sequence[str]) -> str:
     return mark or address_of_face(view, face, hosts)
 
 
+def side_for(size: int) -> int:
+    """The smallest side that is enough for so many pixels."""
+    return next((side for side in SIZES if side >= size), SIZES[-1])
+
+
 def address(base: str, name: str, size: int = SIZES[1]) -> str:
     """A whole address out of the two parts; of the drawn head where the name is ""."""
     return name if name.startswith("https://") else f"{base}{name or NO_PICTURE}.jpg?s={size}"

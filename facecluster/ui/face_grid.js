@@ -8,12 +8,11 @@ const GAP = 20;
 const CAPTION = 50;
 const LEAST = 72;
 const MOST = 260;
-const USUAL = 150;
+const USUAL = { people: 150, faces: 118 };
 const CORNER = 40;
 const PHONE = 480;
 const REPORT_MS = 250;
 const RESEND_MS = 4000;
-const SIZE_KEY = "facecluster-grid-size";
 
 export default function (component) {
   const { data, parentElement, setTriggerValue, setStateValue } = component;
@@ -65,17 +64,16 @@ class FaceGrid {
     this.free = [];
     this.focus = 0;
     this.anchor = 0;
-    this.size = this.keptSize();
     this.build(host);
     this.naming = new Naming(this);
     this.dragging = new Dragging(this);
+    this.sections = new Sections(this);
     this.hear();
   }
 
   build(host) {
     this.root = element("div", "grid");
     this.slider = element("input", "size", { type: "range", min: LEAST, max: MOST, "aria-label": "Size of the faces" });
-    this.slider.value = this.size;
     this.stage = element("div", "stage");
     this.space = element("div", "space", { role: "listbox", "aria-multiselectable": "true" });
     this.live = element("div", "aloud", { "aria-live": "polite" });
@@ -114,6 +112,9 @@ class FaceGrid {
   show(list) {
     if (list.version === this.list?.version) return;
     this.list = list;
+    this.hasLines = list.lines.some(Boolean) || list.likeness.length > 0;
+    this.slider.value = this.size = this.keptSize();
+    this.root.classList.toggle("beside", list.kind === "people");
     this.at = new Map(list.ids.map((id, i) => [id, i]));
     this.space.setAttribute("aria-label", list.label);
     this.naming.forget();
@@ -126,9 +127,11 @@ class FaceGrid {
     const now = parts[`${this.key} now`];
     if (!this.list || !order || !now || order.version !== this.list.version) return;
     const held = this.id(this.focus);
+    const hadFocus = this.space.contains(this.root.getRootNode().activeElement);
     const isOther = this.spec !== null && this.spec !== order.spec;
     this.order = order.rows ?? this.list.ids.map((_, i) => i);
     this.spec = order.spec;
+    this.sections.take(order.sections);
     this.changed = now.changed;
     if (now.mount === this.mount) this.pending = this.pending.filter((act) => act.n > now.done);
     if (this.turn === null || (now.turn !== this.turn && !now.isEcho)) {
@@ -141,6 +144,8 @@ class FaceGrid {
     if (isOther) this.toTop();
     for (const tile of this.tiles.values()) tile.isStale = true;
     this.layout();
+    // The keys go on with the next face where the one that had the focus is gone.
+    if (hadFocus && this.order.length) this.tile(this.focus).focus({ preventScroll: true });
     this.comeBack();
   }
 
@@ -155,6 +160,15 @@ class FaceGrid {
 
   line(id) {
     return this.changed[id]?.[1] ?? this.list.lines[this.at.get(id)];
+  }
+
+  warning(id) {
+    return this.changed[id]?.[2] ?? this.list.warnings[id] ?? "";
+  }
+
+  // How alike, and how alike it has to be; null where no bar is drawn.
+  likeness(id) {
+    return this.changed[id] ? this.changed[id][3] : this.list.likeness[this.at.get(id)] ?? null;
   }
 
   // Where a picture lies, for so many pixels on the screen; "" for a face without one.
@@ -180,9 +194,10 @@ class FaceGrid {
     this.columns = Math.max(1, Math.floor((width + gap) / (wanted + gap)));
     this.side = (width - gap * (this.columns - 1)) / this.columns;
     this.step = this.side + gap;
-    this.rise = this.side + (this.list.isNamed ? CAPTION : CAPTION - 20) + (gap === GAP ? 20 : 10);
+    const caption = this.list.isNamed ? CAPTION : this.hasLines ? CAPTION - 20 : 4;
+    this.rise = this.side + caption + (gap === GAP ? 20 : 10);
     this.space.hidden = !this.order.length;
-    this.space.style.height = `${Math.ceil(this.order.length / this.columns) * this.rise}px`;
+    this.space.style.height = `${this.sections.lay(this.order.length, this.columns, this.rise, width)}px`;
     this.root.classList.toggle("small", this.side < 110);
     for (const [i, tile] of this.tiles) this.place(tile, i);
     this.paint();
@@ -198,8 +213,8 @@ class FaceGrid {
   paint() {
     if (!this.order || !this.columns) return;
     const top = this.space.getBoundingClientRect().top;
-    const first = Math.max(0, Math.floor(-top / this.rise) - 1) * this.columns;
-    const end = Math.min(this.order.length, (Math.ceil((window.innerHeight - top) / this.rise) + 1) * this.columns);
+    const [first, end] = this.sections.between(-top, window.innerHeight - top);
+    this.sections.paint(-top, window.innerHeight - top);
     for (const [i, tile] of this.tiles) {
       if ((i < first || i >= end) && (i !== this.focus || i >= this.order.length)) this.drop(i, tile);
       else if (tile.isStale) this.fill(tile, i);
@@ -231,6 +246,11 @@ class FaceGrid {
     const tile = element("div", "tile", { role: "option" });
     tile.append(element("div", "crop"), element("div", "name"), element("div", "line"));
     [tile.crop, tile.label, tile.line] = tile.children;
+    tile.bar = element("span", "bar");
+    tile.bar.append(element("i", "level"), element("i", "cut"));
+    tile.text = element("span", "text");
+    tile.warning = element("span", "warning");
+    tile.line.append(tile.bar, tile.text, tile.warning);
     return tile;
   }
 
@@ -243,12 +263,29 @@ class FaceGrid {
     tile.label.textContent = this.list.isNamed ? name || "Add name" : "";
     tile.label.title = name;
     tile.label.classList.toggle("unnamed", !name);
-    tile.line.textContent = this.line(id);
-    tile.setAttribute("aria-label", this.list.isNamed ? `${name || "Unnamed"}, ${this.line(id)}` : this.line(id));
+    this.tell(tile, id, name);
     tile.setAttribute("aria-posinset", i + 1);
     tile.setAttribute("aria-setsize", this.order.length);
     this.mark(tile);
     this.place(tile, i);
+  }
+
+  // The grey line below: a bar where likeness is drawn, words, and in amber what to look at.
+  tell(tile, id, name) {
+    const [line, warning, likeness] = [this.line(id), this.warning(id), this.likeness(id)];
+    tile.text.textContent = line;
+    tile.warning.textContent = warning;
+    tile.line.title = warning ? `${line} · ${warning}` : line;
+    tile.bar.hidden = !likeness;
+    if (likeness) {
+      const [level, cut] = likeness;
+      tile.bar.children[0].style.width = `${100 * clamp(level, 0, 1)}%`;
+      tile.bar.children[0].classList.toggle("reached", cut !== null && level >= cut);
+      tile.bar.children[1].hidden = cut === null;
+      tile.bar.children[1].style.left = `${100 * clamp(cut ?? 0, 0, 1)}%`;
+    }
+    const said = [this.list.isNamed && (name || "Unnamed"), line, warning, this.sections.title(tile.at)];
+    tile.setAttribute("aria-label", said.filter(Boolean).join(", ") || "Face");
   }
 
   refill(id) {
@@ -256,8 +293,8 @@ class FaceGrid {
   }
 
   place(tile, i) {
-    const x = (i % this.columns) * this.step;
-    const y = Math.floor(i / this.columns) * this.rise;
+    const x = this.sections.column(i) * this.step;
+    const y = this.sections.row(i);
     tile.style.transform = `translate(${x}px, ${y}px)`;
     tile.style.width = `${this.side}px`;
   }
@@ -271,18 +308,22 @@ class FaceGrid {
     this.live.textContent = text;
   }
 
+  sizeKey() {
+    return `facecluster-grid-size-${this.list.kind}`;
+  }
+
   keptSize() {
     try {
-      return clamp(Number(localStorage.getItem(SIZE_KEY)) || USUAL, LEAST, MOST);
+      return clamp(Number(localStorage.getItem(this.sizeKey())) || USUAL[this.list.kind], LEAST, MOST);
     } catch {
-      return USUAL; // a browser that keeps nothing
+      return USUAL[this.list.kind]; // a browser that keeps nothing
     }
   }
 
   resize() {
     this.size = Number(this.slider.value);
     try {
-      localStorage.setItem(SIZE_KEY, this.size);
+      localStorage.setItem(this.sizeKey(), this.size);
     } catch {
       // as above: the size holds until the page is left
     }
@@ -410,11 +451,9 @@ class FaceGrid {
   press(event) {
     if (!event.target.closest(".tile")) return;
     const { key } = event;
-    const page = Math.max(1, Math.floor((window.innerHeight - 140) / this.rise)) * this.columns;
-    const moves = {
-      ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.columns, ArrowUp: -this.columns,
-      PageDown: page, PageUp: -page, Home: -this.focus, End: this.order.length,
-    };
+    const page = Math.max(1, Math.floor((window.innerHeight - 140) / this.rise));
+    const rows = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page };
+    const moves = { ArrowRight: this.focus + 1, ArrowLeft: this.focus - 1, Home: 0, End: this.order.length - 1 };
     const isModified = event.ctrlKey || event.metaKey || event.altKey;
     const deeds = {
       " ": () => this.toggle(this.focus),
@@ -422,11 +461,15 @@ class FaceGrid {
       Enter: () => this.open(this.focus),
       Escape: () => this.chosen.size && this.choose(new Set()),
     };
-    if (key in moves) this.go(this.focus + moves[key], event.shiftKey);
+    if (key in rows) this.go(this.sections.below(this.focus, rows[key]), event.shiftKey);
+    else if (key in moves) this.go(moves[key], event.shiftKey);
     else if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "a") this.chooseAll();
     else if (key in deeds && !isModified) deeds[key]();
     // While something is selected, letters are what the buttons below say.
     else if (!isModified && !this.chosen.size && this.list.isNamed && key.length === 1) this.naming.start(this.focus, key);
+    else if (!isModified && !this.chosen.size && this.list.keys.includes(key.toLowerCase())) {
+      this.act({ kind: "key", key: key.toLowerCase(), id: this.id(this.focus) });
+    }
     else return;
     event.preventDefault();
     event.stopPropagation();

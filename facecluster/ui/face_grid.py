@@ -6,7 +6,7 @@ it in which order, and what changed since the list was made. A rename is a few h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import files
@@ -14,8 +14,11 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from facecluster.model import FaceId
-from facecluster.ui import crops, session
+from facecluster.ui import crops, native_grid, session
+from facecluster.ui.face_rows import Deeds as Deeds
+from facecluster.ui.face_rows import Row as Row
+from facecluster.ui.face_rows import Section as Section
+from facecluster.ui.face_rows import Target as Target
 from facecluster.view import View
 
 # Rows that may differ from the list before it is made anew.
@@ -29,7 +32,7 @@ def _read(*names: str) -> str:
 _grid = st.components.v2.component(
     "facecluster_grid",
     css=_read("face_grid.css"),
-    js=_read("face_grid.js", "face_grid_names.js", "face_grid_drag.js"),
+    js=_read("face_grid.js", "face_grid_sections.js", "face_grid_names.js", "face_grid_drag.js"),
 )
 # Hands one part over to the grid of the same key, whichever of them is there first.
 _part = st.components.v2.component(
@@ -44,46 +47,6 @@ export default function ({ data }) {
 
 
 @dataclass(frozen=True)
-class Row:
-    """One tile: what it stands for, its name, the grey line below, whose picture, how many faces, whether hidden."""
-
-    id: str
-    name: str
-    line: str
-    face: FaceId | None
-    n_faces: int = 1
-    is_hidden: bool = False
-
-
-@dataclass(frozen=True)
-class Target:
-    """A person onto whom faces can be dropped."""
-
-    id: str
-    name: str
-    face: FaceId | None
-
-
-@dataclass(frozen=True)
-class Deeds:
-    """What the page does about what happened in the grid.
-
-    Attributes
-    ----------
-    open : Callable[[str], None]
-        A tile was clicked: its id.
-    rename : Callable[[str, str, str], None] | None
-        A name was typed: id, name, and the name that was seen. None for tiles without names.
-    drop : Callable[[Sequence[str], str], None] | None
-        Tiles were dropped: their ids, and on whom.
-    """
-
-    open: Callable[[str], None]
-    rename: Callable[[str, str, str], None] | None = None
-    drop: Callable[[Sequence[str], str], None] | None = None
-
-
-@dataclass(frozen=True)
 class _List:
     """The list as the browser has it, and the rows it was made of."""
 
@@ -91,6 +54,18 @@ class _List:
     shape: int
     data: Mapping[str, Any]
     place: Mapping[str, int]
+
+    def serves(self, rows: Sequence[Row], may_lack: bool) -> bool:
+        """Whether these tiles are in it, few of them told otherwise; of faces some may be gone."""
+        if len(rows) > len(self.rows) or len(rows) < (len(self.rows) / 2 if may_lack else len(self.rows)):
+            return False
+        n_changed = 0
+        for row in rows:
+            at = self.place.get(row.id)
+            if at is None or (row.face, row.is_hidden) != (self.rows[at].face, self.rows[at].is_hidden):
+                return False
+            n_changed += row != self.rows[at]
+        return n_changed <= _MOST_CHANGED
 
 
 @dataclass
@@ -100,7 +75,7 @@ class _Heard:
     mount: str = ""
     done: int = 0
     turn: int = 0
-    spec: str = ""
+    spec: object = None
     order: list[int] | None = None
     list: _List | None = field(default=None, repr=False)
 
@@ -115,6 +90,7 @@ def show(
     kind: Literal["people", "faces"] = "people",
     spec: str = "",
     targets: Sequence[Target] = (),
+    sections: Sequence[Section] = (),
 ) -> None:
     """Draw the grid.
 
@@ -133,12 +109,18 @@ def show(
         What was asked for: search, order and filters as one text. Another one scrolls to the top.
     targets : Sequence[Target]
         People onto whom faces can be dropped.
+    sections : Sequence[Section]
+        Headings, which divide what is shown among them; `shown` is None then.
     """
+    if not crops.is_served():
+        by_id = {row.id: row for row in rows}
+        native_grid.show(key, rows if shown is None else [by_id[one] for one in shown], deeds, kind, sections)
+        return
     heard = _heard(key)
     view = session.view()
-    held = heard.list = _listed(heard.list, view, tuple(rows), label, kind, deeds.rename is not None, targets)
-    order = _ordered(heard, held, shown, spec)
-    changed = {row.id: [row.name, row.line] for row in rows if row != held.rows[held.place[row.id]]}
+    held = heard.list = _listed(heard.list, view, tuple(rows), label, kind, deeds, targets)
+    order = _ordered(heard, held, rows, shown, spec)
+    changed = {row.id: _told(row) for row in rows if row != held.rows[held.place[row.id]]}
     turn = session.generation(key)
     now = {
         "changed": changed,
@@ -155,9 +137,33 @@ def show(
         on_acts_change=lambda: _acted(key, deeds),
         on_selected_change=lambda: _selected(key),
     )
-    version = held.data["version"]
-    _part(key=f"{key}-order", data=_value(key, "order", {"version": version, "spec": spec, "rows": order}))
+    told = {"version": held.data["version"], "spec": spec, "rows": order, "sections": _headings(view, sections)}
+    _part(key=f"{key}-order", data=_value(key, "order", told))
     _part(key=f"{key}-now", data=_value(key, "now", now))
+
+
+def _told(row: Row) -> list[Any]:
+    return [row.name, row.line, row.warning, _rounded(row.likeness)]
+
+
+def _rounded(likeness: tuple[float, float | None] | None) -> list[float | None] | None:
+    return None if likeness is None else [None if one is None else round(one, 3) for one in likeness]
+
+
+def _headings(view: View, sections: Sequence[Section]) -> list[dict[str, Any]]:
+    hosts = session.settings().image_hosts
+    return [
+        {
+            "id": section.id,
+            "title": section.title,
+            "line": section.line,
+            "picture": crops.name_of(view, section.face, hosts),
+            "deeds": [list(deed) for deed in section.deeds],
+            "n": section.n,
+        }
+        for section in sections
+        if section.n
+    ]
 
 
 def _value(key: str, part: str, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,21 +185,26 @@ def _listed(
     rows: tuple[Row, ...],
     label: str,
     kind: str,
-    is_named: bool,
+    deeds: Deeds,
     targets: Sequence[Target],
 ) -> _List:
-    """The list there is, while the same tiles stand in it in the same order and few of them changed; else a new one."""
+    """The list there is, while it holds these tiles and few of them changed; else a new one.
+
+    Faces that were given away stay in it, not shown: an act on a page of thousands sends a few of its rows.
+    """
     base = crops.base_of(session.service(), view.faces)
-    tiles = tuple((row.id, row.face, row.is_hidden) for row in rows)
-    shape = hash((base, label, kind, is_named, tuple(targets), tiles))
-    if held is not None and held.shape == shape and _n_changed(held.rows, rows) <= _MOST_CHANGED:
+    is_named = deeds.rename is not None
+    shape = hash((base, label, kind, is_named, tuple(targets), *deeds.keys))
+    if held is not None and held.shape == shape and held.serves(rows, may_lack=kind == "faces"):
         return held
     hosts = session.settings().image_hosts
     data = {
         "ids": [row.id for row in rows],
         "names": [row.name for row in rows] if is_named else [],
         "lines": [row.line for row in rows],
-        "counts": [row.n_faces for row in rows],
+        "warnings": {row.id: row.warning for row in rows if row.warning},
+        "likeness": [_rounded(row.likeness) for row in rows] if any(row.likeness for row in rows) else [],
+        "counts": [row.n_faces for row in rows] if is_named else [],
         "pictures": [crops.name_of(view, row.face, hosts) for row in rows],
         "targets": [{"id": t.id, "name": t.name, "picture": crops.name_of(view, t.face, hosts)} for t in targets],
         "base": base,
@@ -201,22 +212,25 @@ def _listed(
         "label": label,
         "kind": kind,
         "isNamed": is_named,
+        "keys": list(deeds.keys),
     }
     version = sha256(repr(data).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     place = {row.id: i for i, row in enumerate(rows)}
     return _List(rows, shape, {**data, "version": version}, place)
 
 
-def _n_changed(before: Sequence[Row], now: Sequence[Row]) -> int:
-    return sum(one != other for one, other in zip(before, now, strict=True))
+def _ordered(
+    heard: _Heard, held: _List, rows: Sequence[Row], shown: Sequence[str] | None, spec: str
+) -> list[int] | None:
+    """Places in the list of what is shown, None for all of it as it stands there.
 
-
-def _ordered(heard: _Heard, held: _List, shown: Sequence[str] | None, spec: str) -> list[int] | None:
-    """Places in the list of what is shown; those of before while nothing else was asked for."""
-    asked = f"{held.data['version']} {spec}"
-    if heard.spec != asked:
+    People stay where they were while nothing else was asked for of the same people; faces come as the page has them.
+    """
+    asked = (held.data["version"], spec, frozenset(row.id for row in rows))
+    if heard.spec != asked or held.data["kind"] == "faces":
         heard.spec = asked
-        heard.order = None if shown is None else [held.place[one] for one in shown]
+        order = [held.place[one] for one in (shown if shown is not None else (row.id for row in rows))]
+        heard.order = None if order == list(range(len(held.rows))) else order
     return heard.order
 
 
@@ -247,6 +261,10 @@ def _do(act: Mapping[str, Any], deeds: Deeds) -> None:
         deeds.rename(act["id"], act["name"], act["seen"])
     elif act["kind"] == "drop" and deeds.drop is not None:
         deeds.drop(act["ids"], act["onto"])
+    elif act["kind"] == "section" and deeds.section is not None:
+        deeds.section(act["id"], act["deed"])
+    elif act["kind"] == "key" and act["key"] in deeds.keys:
+        deeds.keys[act["key"]](act["id"])
 
 
 def _selected(key: str) -> None:

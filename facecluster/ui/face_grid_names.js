@@ -24,11 +24,13 @@ class Naming {
       "aria-expanded": "false", "aria-controls": "names", autocomplete: "off", spellcheck: "false",
     });
     const box = element("div", "editor");
-    const menu = element("div", "menu", { id: "names", role: "listbox", "aria-label": "People of such a name" });
+    const menu = element("div", "menu");
+    const list = element("div", "", { id: "names", role: "listbox", "aria-label": "People of such a name" });
     menu.hidden = true;
+    menu.append(list, this.hints());
     box.append(field, menu);
     this.grid.stage.append(box);
-    this.now = { i, id, field, box, menu, name, at: -1, found: [] };
+    this.now = { i, id, field, box, menu, list, name, at: -1, found: [] };
     field.value = typed ?? name;
     this.place();
     field.focus({ preventScroll: true });
@@ -40,14 +42,24 @@ class Naming {
     menu.addEventListener("pointerdown", (event) => this.pick(event));
   }
 
+  hints() {
+    const hints = element("div", "hints", { "aria-hidden": "true" });
+    for (const [key, does] of [["Enter", "save"], ["Tab", "next unnamed"], ["Esc", "give up"]]) {
+      const cap = element("kbd", "");
+      cap.textContent = key;
+      hints.append(cap, ` ${does} `);
+    }
+    return hints;
+  }
+
   place() {
     if (!this.now) return;
-    const { columns, step, rise, side, stage } = this.grid;
+    const { sections, step, side, stage } = this.grid;
     const { box, i } = this.now;
     const wide = Math.max(side + 16, 190);
     box.style.width = `${wide}px`;
-    box.style.left = `${clamp((i % columns) * step - 8, 0, Math.max(stage.clientWidth - wide, 0))}px`;
-    box.style.top = `${Math.floor(i / columns) * rise + side + 5}px`;
+    box.style.left = `${clamp(sections.column(i) * step - 8, 0, Math.max(stage.clientWidth - wide, 0))}px`;
+    box.style.top = `${sections.row(i) + side + 5}px`;
   }
 
   press(event) {
@@ -127,16 +139,16 @@ class Naming {
   }
 
   suggest() {
-    const { field, menu } = this.now;
+    const { field, menu, list } = this.now;
     const typed = plain(field.value.trim());
     const found = this.ranked(typed);
     Object.assign(this.now, { found, at: -1 });
-    menu.replaceChildren(...found.map((known, i) => this.option(known, i, typed)));
+    list.replaceChildren(...found.map((known, i) => this.option(known, i, typed)));
     menu.hidden = !found.length;
     field.setAttribute("aria-expanded", String(found.length > 0));
     field.removeAttribute("aria-activedescendant");
     const room = window.innerHeight - field.getBoundingClientRect().bottom;
-    menu.classList.toggle("above", room < 40 * found.length + 90);
+    menu.classList.toggle("above", room < 40 * found.length + 130);
   }
 
   option(known, i, typed) {
@@ -158,9 +170,9 @@ class Naming {
   }
 
   point(at) {
-    const { menu, field, found } = this.now;
+    const { list, field, found } = this.now;
     this.now.at = at;
-    [...menu.children].forEach((option, i) => option.setAttribute("aria-selected", String(i === at)));
+    [...list.children].forEach((option, i) => option.setAttribute("aria-selected", String(i === at)));
     if (found[at]) field.setAttribute("aria-activedescendant", `name-${at}`);
     else field.removeAttribute("aria-activedescendant");
   }

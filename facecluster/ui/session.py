@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -24,6 +25,7 @@ from facecluster.jobs import Jobs
 from facecluster.model import FaceId, PersonId
 from facecluster.ports import KEPT_RUNS as KEPT_RUNS
 from facecluster.service import Service
+from facecluster.ui import crops
 from facecluster.ui.addresses import address_of_face, hosts_of_face
 from facecluster.view import View
 from facecluster.wiring import demo_settings, open_jobs, open_service
@@ -410,23 +412,33 @@ def go() -> None:
 
 
 def picture(face: FaceId | None, size: int = 176) -> bytes | str:
-    """What `st.image` shows for a face: JPEG bytes, or an address that the browser may load."""
+    """What `st.image` shows for a face: an address that the browser may load, or JPEG bytes."""
     return pictures([face], size)[0]
 
 
 def pictures(some: Iterable[FaceId | None], size: int) -> list[bytes | str]:
     """The same for many faces; settings and library are looked up once.
 
-    Small ones travel in the page itself: a strip of thumbnails changes with every move of a slider, and Streamlit
-    forgets a picture of the last run before the browser has asked for it.
+    Streamlit forgets a picture that it was handed as bytes before the browser has asked for it, so they come from our
+    own route. Where there is none, small ones travel in the page itself.
     """
     own, v, hosts = service(), view(), settings().image_hosts
+    origin = _origin()
+    if crops.is_served() and origin:
+        base, side = f"{origin}{crops.base_of(own, v.faces)}", crops.side_for(size)
+        return [crops.address(base, crops.name_of(v, face, hosts), side) for face in some]
     found: list[bytes | str] = []
     for face in some:
         crop = own.crop(face) if face is not None else b""
         url = address_of_face(v, face, hosts) if face is not None and not crop else ""
         found.append(url or (_inline(crop, size) if size <= _INLINE_SIZE else _square(crop, size)))
     return found
+
+
+def _origin() -> str:
+    """Scheme, host and port as the browser has them; "" where there is no browser."""
+    parts = urlsplit(st.context.url or "")
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def placeholders(some: Iterable[FaceId]) -> Counter[str]:

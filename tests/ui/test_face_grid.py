@@ -19,10 +19,10 @@ def _served(monkeypatch):
     monkeypatch.setattr(crops, "_served", True)
 
 
-def parts(test: AppTest) -> dict[str, dict]:
+def parts(test: AppTest, scope: str = SCOPE) -> dict[str, dict]:
     """The list, the order and what changed, as the browser gets them."""
     found = [json.loads(element.proto.json) for element in test.get("bidi_component") if element.proto.json]
-    return {sent.get("part", "list"): sent.get("value", sent) for sent in found if sent.get("key") == SCOPE}
+    return {sent.get("part", "list"): sent.get("value", sent) for sent in found if sent.get("key") == scope}
 
 
 def shown(test: AppTest) -> list[str]:
@@ -49,7 +49,7 @@ def test_a_name_changes_what_is_told_of_one_and_never_the_list(demo_library, app
     page.run()
     after = parts(page)
     assert after["list"] == before["list"]
-    assert after["now"]["changed"] == {person: ["Zoë", before["list"]["lines"][3]]}
+    assert after["now"]["changed"] == {person: ["Zoë", before["list"]["lines"][3], "", None]}
     assert len(json.dumps(after["now"])) < 1000
 
 
@@ -110,6 +110,41 @@ def test_a_selection_made_by_the_page_is_told_to_the_browser(demo_library, app):
     assert (now["selected"], now["isEcho"], now["turn"]) == (chosen, False, told["turn"] + 1)
     next(button for button in page.button if button.key == "clear-people").click().run()
     assert parts(page)["now"]["selected"] == []
+
+
+def test_faces_that_are_given_away_leave_the_list_as_it_was(demo_library, app):
+    person, other, *_ = demo_library.view().people()
+    page = app("person", id=person.id)
+    before = parts(page, f"faces-{person.id}")
+    demo_library.move(before["list"]["ids"][:3], other.id)
+    page.run()
+    after = parts(page, f"faces-{person.id}")
+    assert after["list"] == before["list"]
+    assert after["order"]["rows"] == list(range(3, person.n_faces))
+
+
+def test_headings_divide_the_faces_among_them(demo_library, app):
+    person = demo_library.view().people()[0]
+    faces = demo_library.view().faces_of(person.id)
+    demo_library.confirm(person.id, [face.id for face in faces[:2]])
+    page = app("person", id=person.id)
+    heads = parts(page, f"faces-{person.id}")["order"]["sections"]
+    assert [(head["title"], head["n"]) for head in heads] == [("Not confirmed", person.n_faces - 2), ("Confirmed", 2)]
+    assert heads[0]["deeds"] == [["confirm", f"Confirm these {person.n_faces - 2}"]]
+    page.segmented_control(key="person-order").set_value("folder").run()
+    heads = parts(page, f"faces-{person.id}")["order"]["sections"]
+    assert sum(head["n"] for head in heads) == person.n_faces
+    assert {head["title"] for head in heads} == {face.folder for face in faces}
+
+
+def test_the_button_of_a_heading_does_what_it_says(demo_library, app, monkeypatch):
+    monkeypatch.setattr(crops, "_served", False)  # Streamlit's own widgets have the same buttons
+    person = demo_library.view().people()[0]
+    faces = demo_library.view().faces_of(person.id)
+    demo_library.confirm(person.id, [face.id for face in faces[:2]])
+    page = app("person", id=person.id)
+    page.button(key="deed-open-confirm").click().run()
+    assert demo_library.view().card_of[person.id].n_confirmed == person.n_faces
 
 
 class BrokenOffError(BaseException):
@@ -173,7 +208,34 @@ def test_an_act_that_was_broken_off_is_done_when_it_comes_again():
     assert done == ["Anna", "Ben", "Clara"]
 
 
-@pytest.mark.parametrize("name", ["face_grid.js", "face_grid_names.js", "face_grid_drag.js"])
+def test_headings_and_letters_are_acts_like_any_other():
+    done: list[str] = []
+
+    def script() -> None:
+        import streamlit as st
+
+        from facecluster.ui import face_grid
+
+        said = st.session_state["said"]
+        deeds = face_grid.Deeds(
+            open=said.append, section=lambda section, deed: said.append(f"{section} {deed}"), keys={"n": said.append}
+        )
+        acts = [
+            {"n": 1, "mount": "m", "kind": "section", "id": "s", "deed": "confirm"},
+            {"n": 2, "mount": "m", "kind": "key", "key": "n", "id": "face"},
+            {"n": 3, "mount": "m", "kind": "key", "key": "q", "id": "other"},
+        ]
+        st.session_state["g-grid"] = {"acts": acts}
+        face_grid._acted("g", deeds)
+
+    test = AppTest.from_function(script)
+    test.session_state["said"] = done
+    test.run()
+    assert not test.exception
+    assert done == ["s confirm", "face"]
+
+
+@pytest.mark.parametrize("name", ["face_grid.js", "face_grid_sections.js", "face_grid_names.js", "face_grid_drag.js"])
 def test_names_never_reach_the_page_as_markup(name):
     assert "innerHTML" not in face_grid._read(name)
     assert "insertAdjacentHTML" not in face_grid._read(name)
