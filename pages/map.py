@@ -5,12 +5,13 @@ from itertools import groupby
 
 import streamlit as st
 
-from facecluster.ui import face_map, giving, photo, session, widgets
+from facecluster.ui import face_grid, face_map, giving, photo, session, widgets
 
 SCOPE = face_map.SCOPE
 FEWEST = 15
 ON_CARD = 20  # faces shown on the card over the map: three rows of seven, less one for the words
 OUT_ON_CARD = 7
+MOST_LISTED = 3000
 
 
 def main() -> None:
@@ -235,7 +236,7 @@ def done(do) -> None:
 def listed(view, faces) -> None:
     owners = {face: view.owner(face) for face in faces}
     size = Counter(owners.values())
-    order = sorted(faces, key=lambda face: (-size[owners[face]], owners[face] or "", face))
+    order = sorted(faces, key=lambda face: (-size[owners[face]], owners[face] or "", face))[:MOST_LISTED]
     with st.container(horizontal=True, vertical_alignment="center", key="fc-map-inside"):
         st.subheader(f"{widgets.faces(len(faces))} in what you drew", anchor=False, width="content")
         st.space("stretch")
@@ -245,22 +246,23 @@ def listed(view, faces) -> None:
             st.button("Select all", key="map-select-all", on_click=session.select, args=(SCOPE, faces))
         if n:
             st.button("Select none", key="map-select-none", on_click=session.select, args=(SCOPE, []))
-    on_page = widgets.paged(len(order), f"map-{hash(tuple(faces))}")
-    for number, (owner, some) in enumerate(groupby((order[at] for at in on_page), key=owners.get)):
-        section = list(some)
-        card = view.card_of.get(owner) if owner else None
-        with st.container(horizontal=True, key=f"fc-section-{number}", vertical_alignment="bottom"):
-            st.text(widgets.called(card.name) if card else "In nobody", width="content")
-            of = f" of {card.n_faces:,}" if card else ""
-            st.text(f"{size[owner]:,}{of} {'face' if size[owner] == 1 and not of else 'faces'}", width="content")
-        widgets.grid(len(section), lambda at, own=section, card=card: tile(own[at], card), f"map-{number}", "medium")
+    heads = [section(view, owner, len(list(some)), size[owner]) for owner, some in groupby(order, key=owners.get)]
+    face_grid.show(
+        SCOPE, [face_grid.Row(face, "", "", face) for face in order], None, face_grid.Deeds(open=photo.open_it),
+        label="Faces in what you drew", kind="faces", spec=str(hash(tuple(faces))), sections=heads,
+    )  # fmt: skip
+    if len(order) < len(faces):
+        st.text(
+            f"Listed are {len(order):,} of {widgets.faces(len(faces))}; what you choose to do is done to all selected."
+        )
 
 
-def tile(face, card) -> None:
-    whose = widgets.called(card.name) if card else "nobody"
-    widgets.face_tile(
-        face, f"map-{face}", f"Face of {whose}, {face}", scope=SCOPE, item=face, on_open=photo.open_it, args=(face,)
-    )
+def section(view, owner, n_listed, n) -> face_grid.Section:
+    """Whose some of the faces are."""
+    card = view.card_of.get(owner) if owner else None
+    of = f" of {card.n_faces:,}" if card else ""
+    line = f"{n:,}{of} {'face' if n == 1 and not of else 'faces'}"
+    return face_grid.Section(owner or "", widgets.called(card.name) if card else "In nobody", n_listed, line)
 
 
 main()

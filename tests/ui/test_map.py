@@ -110,7 +110,7 @@ def test_faces_can_be_listed_and_chosen_one_by_one(app, demo_library: Service, t
     assert "4 faces in what you drew" in texts(page)
     assert f"3 of {view.cards[0].n_faces} faces" in texts(page)
     assert "In nobody" in texts(page)
-    (box,) = [box for box in page.checkbox if loose in box.label]
+    (box,) = [box for box in page.checkbox if box.key.endswith(loose)]
     box.uncheck().run()
     assert "With the 3 faces" in texts(page)
     page.button(key="map-select-none").click().run()
