@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -405,13 +406,19 @@ class Service:
         if is_yes:
             into, other = self.view().larger_first(a, b)
             return self.merge(into, [other])
+        return self.tell_apart([a, b])
+
+    def tell_apart(self, people: Sequence[PersonId]) -> int:
+        """Say that no two of these people are one: they are neither asked about nor joined any more."""
 
         def say(draft: Draft) -> str:
-            of_a, of_b = self.view().anchors(a), self.view().anchors(b)
-            if not of_a or not of_b:
-                raise InputError("One of the two has no faces any more. Nothing was changed. Reload the page.")
-            decisions.tell_apart(draft, a, of_a[0], b, of_b[0])
-            return f"{self.view().called(a)} and {self.view().called(b)} are different people"
+            anchors = {person: self.view().anchors(person) for person in people}
+            if not all(anchors.values()):
+                raise InputError("One of them has no faces any more. Nothing was changed. Reload the page.")
+            for a, b in combinations(people, 2):
+                decisions.tell_apart(draft, a, anchors[a][0], b, anchors[b][0])
+            *some, last = map(self.view().called, people)
+            return f"{', '.join(some)} and {last} are different people"
 
         return self._say(say)
 

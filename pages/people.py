@@ -5,6 +5,7 @@ import streamlit as st
 from facecluster.ui import face_grid, fetching, session, widgets
 
 SCOPE = "people"
+MOST_APART = 8  # people told apart at once: each of them from each
 SORTS = {"most faces": "Most faces", "fewest faces": "Fewest faces", "name": "Name", "unnamed first": "Unnamed first"}
 
 
@@ -27,7 +28,8 @@ def main() -> None:
         return
     without_faces()
     without_pictures(card.cover for card in everybody[: widgets.PAGE])
-    cards, asked = filtered(len(everybody) - len(view.people()))
+    visible = view.people()
+    cards, asked = filtered(len(everybody) - len(visible), sum(not card.name for card in visible))
     draw(everybody, cards, asked)
     if not cards:
         widgets.empty("Nobody of that name", "Clear the search, or show hidden people.")
@@ -60,7 +62,7 @@ def merge(people, onto) -> None:
         done(lambda: session.service().merge(onto, others))
 
 
-def filtered(n_hidden: int) -> tuple[list, str]:
+def filtered(n_hidden: int, n_unnamed: int) -> tuple[list, str]:
     """Who is shown, and what was asked for."""
     with st.container(horizontal=True, vertical_alignment="center"):
         search = st.text_input(
@@ -71,7 +73,7 @@ def filtered(n_hidden: int) -> tuple[list, str]:
             "Sort by", list(SORTS), format_func=SORTS.get, key="people-sort", label_visibility="collapsed", width=170,
             persist_state="session",
         )  # fmt: skip
-        unnamed = st.toggle("Needs a name", key="people-unnamed", persist_state="session")
+        unnamed = st.toggle(f"{n_unnamed:,} without a name", key="people-unnamed", persist_state="session")
         hidden = st.toggle(f"Show {n_hidden:,} hidden", key="people-hidden") if n_hidden else False
     cards = session.view().people(search or "", sort, hidden)
     return [card for card in cards if not unnamed or not card.name], f"{search} {sort} {unnamed} {hidden}"
@@ -87,6 +89,12 @@ def actions(chosen: list[str]) -> None:
             key="merge-selected", shortcut="M", on_click=done,
             args=(lambda: session.service().merge(into.id, [other.id for other in others]),),
         )  # fmt: skip
+        if len(cards) <= MOST_APART:
+            st.button(
+                f"{len(cards):,} different people", key="apart-selected", shortcut="D", on_click=done,
+                args=(lambda: session.service().tell_apart([card.id for card in cards]),),
+                help="They are neither asked about nor joined any more, by no later clustering.",
+            )  # fmt: skip
     everyone_hidden = all(card.is_hidden for card in cards)
     st.button(
         f"Show {len(cards):,} again" if everyone_hidden else f"Hide {len(cards):,}",

@@ -19,6 +19,7 @@ from facecluster.view import PersonCard
 from facecluster.wiring import where_it_is
 
 PAGE = 60
+ON_BAR = 3  # faces on the action bar
 
 _CSS = files("facecluster.ui").joinpath("style.css").read_text("utf-8")
 # isolate_styles=False: the sheet is for Streamlit's own widgets. The script hands it the theme, and says which mode is
@@ -161,7 +162,7 @@ def _news() -> None:
                     help="Pins these faces: no later clustering moves them.",
                 )
         if said.revision is not None:
-            st.button("Undo", key="fc-news-undo", on_click=session.undo, args=(said.revision,))
+            st.button("Undo", key="fc-news-undo", shortcut="Mod+Z", on_click=session.undo, args=(said.revision,))
         st.button("Close", key="fc-news-close", type="tertiary", on_click=session.dismiss_news)
 
 
@@ -262,9 +263,24 @@ def action_bar(scope: str, noun: str, draw: Callable[[list[str]], None]) -> None
     if not chosen:
         return
     with st.bottom, st.container(horizontal=True, key="fc-bar", vertical_alignment="center"):
+        _some_of(chosen, noun)
         st.text(f"{len(chosen):,} {noun if len(chosen) == 1 else noun_plural(noun)} selected", width="content")
         draw(chosen)
         st.button("Clear", key=f"clear-{scope}", on_click=session.clear_selection, args=(scope,))
+
+
+def _some_of(chosen: Sequence[str], noun: str) -> None:
+    """A few of the selected faces, one over the other."""
+    view = session.view()
+    some: Sequence[FaceId | None]
+    if noun == "person":
+        cards = [view.card_of[PersonId(person)] for person in chosen if person in view.card_of]
+        some = [card.cover for card in cards[:ON_BAR]]
+    else:
+        some = [FaceId(face) for face in chosen if face in view.faces.row][:ON_BAR]
+    with st.container(key="fc-bar-faces", width="content"):
+        if some:
+            st.image(session.pictures(some, 96), width=34, alt=[""] * len(some))
 
 
 def noun_plural(noun: str) -> str:

@@ -84,3 +84,19 @@ def test_a_hidden_person_leaves_the_grid_and_comes_back_on_demand(demo_library, 
     assert card.id not in [c.id for c in demo_library.view().people()]
     page.toggle(key="people-hidden").set_value(True).run()
     assert any(str(field.key).startswith(f"name-{card.id}") for field in name_fields(page))
+
+
+def test_selected_people_who_are_told_apart_are_never_asked_about_or_joined(demo_library, app):
+    some = [card.id for card in demo_library.view().people()[:3]]
+    page = app("people")
+    for person in some:
+        box = next(box for box in page.checkbox if str(box.key).endswith(person))
+        box.check()
+        page.run()
+    page.button(key="apart-selected").click().run()
+    assert not page.exception
+    state = demo_library.view().state
+    numbers = {demo_library.view().number[person] for person in some}
+    assert len([pair for pair in state.apart if set(map(int, pair)) <= numbers]) == 3
+    page.button(key="fc-news-undo").click().run()
+    assert not len(demo_library.view().state.apart)
