@@ -67,7 +67,7 @@ def filtered(n_hidden: int, n_unnamed: int) -> tuple[list, str]:
     with st.container(horizontal=True, vertical_alignment="center"):
         search = st.text_input(
             "Search names", key="people-search", placeholder="Search names", label_visibility="collapsed",
-            type="search", live="200ms", width=300, bind="query-params",
+            type="search", live="200ms", width=260, bind="query-params",
         )  # fmt: skip
         sort = st.selectbox(
             "Sort by", list(SORTS), format_func=SORTS.get, key="people-sort", label_visibility="collapsed", width=170,

@@ -215,6 +215,8 @@ def draw_faces(card, faces, order, new) -> None:
             "y": lambda face: done(card, lambda: service.confirm(card.id, of_this(card, [face]))),
             "n": lambda face: done(card, lambda: service.reject(of_this(card, [face]), card.id)),
         },
+        passing="yn",
+        hint=f"On a face: Y confirms, N says not {card.name or 'this person'}, O opens the photo, W says why",
     )
     others = [one for one in session.view().people() if one.name and one.id != card.id][:TARGETS]
     face_grid.show(

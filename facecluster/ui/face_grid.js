@@ -78,7 +78,10 @@ class FaceGrid {
     this.space = element("div", "space", { role: "listbox", "aria-multiselectable": "true" });
     this.live = element("div", "aloud", { "aria-live": "polite" });
     this.stage.append(this.space);
-    this.root.append(this.slider, this.stage, this.live);
+    this.hint = element("div", "hint");
+    const tools = element("div", "tools");
+    tools.append(this.hint, this.slider);
+    this.root.append(tools, this.stage, this.live);
     host.appendChild(this.root);
   }
 
@@ -115,6 +118,7 @@ class FaceGrid {
     this.hasLines = list.lines.some(Boolean) || list.likeness.length > 0;
     this.slider.value = this.size = this.keptSize();
     this.root.classList.toggle("beside", list.kind === "people");
+    this.hint.textContent = list.hint;
     this.at = new Map(list.ids.map((id, i) => [id, i]));
     this.space.setAttribute("aria-label", list.label);
     this.naming.forget();
@@ -469,6 +473,7 @@ class FaceGrid {
     else if (!isModified && !this.chosen.size && this.list.isNamed && key.length === 1) this.naming.start(this.focus, key);
     else if (!isModified && !this.chosen.size && this.list.keys.includes(key.toLowerCase())) {
       this.act({ kind: "key", key: key.toLowerCase(), id: this.id(this.focus) });
+      if (this.list.passing.includes(key.toLowerCase())) this.go(this.focus + 1);
     }
     else return;
     event.preventDefault();

@@ -194,7 +194,7 @@ def _listed(
     """
     base = crops.base_of(session.service(), view.faces)
     is_named = deeds.rename is not None
-    shape = hash((base, label, kind, is_named, tuple(targets), *deeds.keys))
+    shape = hash((base, label, kind, is_named, tuple(targets), *deeds.keys, deeds.hint))
     if held is not None and held.shape == shape and held.serves(rows, may_lack=kind == "faces"):
         return held
     hosts = session.settings().image_hosts
@@ -213,6 +213,8 @@ def _listed(
         "kind": kind,
         "isNamed": is_named,
         "keys": list(deeds.keys),
+        "passing": deeds.passing,
+        "hint": deeds.hint,
     }
     version = sha256(repr(data).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     place = {row.id: i for i, row in enumerate(rows)}

@@ -52,6 +52,7 @@ class Dragging {
     ghost.append(...crops, words);
     grid.root.append(ghost);
     grid.root.classList.add("dragging");
+    document.documentElement.classList.add("fc-dragging"); // the bar at the foot of the page makes way
     this.now = { ids, ghost, words, onto: null, x: 0, y: 0 };
     this.strip();
     this.scroll();
@@ -117,6 +118,7 @@ class Dragging {
     strip?.remove();
     onto?.element.classList.remove("onto");
     this.grid.root.classList.remove("dragging");
+    document.documentElement.classList.remove("fc-dragging");
     if (isDropped && onto) this.grid.act({ kind: "drop", ids, onto: onto.id });
   }
 }

@@ -84,6 +84,10 @@ class Deeds:
         A button of a heading was pressed: the section's id and the deed.
     keys : Mapping[str, Callable[[str], None]]
         Letters that do something to the tile that has the focus, while nothing is selected.
+    passing : str
+        Those of them after which the next tile has the focus: the one before is dealt with.
+    hint : str
+        What the letters do, for who has a keyboard.
     """
 
     open: Callable[[str], None]
@@ -91,3 +95,5 @@ class Deeds:
     drop: Callable[[Sequence[str], str], None] | None = None
     section: Callable[[str, str], None] | None = None
     keys: Mapping[str, Callable[[str], None]] = field(default_factory=dict)
+    passing: str = ""
+    hint: str = ""

@@ -6,41 +6,15 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from facecluster.config import load_settings
 from facecluster.wiring import demo_settings, open_service
-
-ROOT = Path(__file__).resolve().parents[2]
-# The faces of one person, and three others to give them to.
-FACES_APP = """
-import streamlit as st
-
-if __name__ != "__main__":
-    from facecluster.ui import crops
-
-    app = st.App(__file__, routes=crops.ROUTES, lifespan=crops.lifespan)
-else:
-    from facecluster.ui import face_grid, session
-
-    def give(faces, person):
-        session.act(lambda: session.service().move(faces, person))
-
-    people = [card for card in session.view().people()]
-    rows = [face_grid.Row(card.id, "", f"face {card.id}", card.id) for card in session.view().faces_of(people[0].id)]
-    others = [face_grid.Target(card.id, f"Person {i}", card.cover) for i, card in enumerate(people[1:4])]
-    deeds = face_grid.Deeds(open=lambda face: session.remember("opened", face), drop=give)
-    face_grid.show("faces", rows, None, deeds, label="Faces", kind="faces", targets=others)
-    st.text(f"opened {session.recall('opened')}, selected {len(session.selected('faces'))}, {len(rows)} faces")
-"""
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.e2e
@@ -304,55 +278,56 @@ def test_pictures_come_from_signed_addresses_only(page, dashboard):
             urllib.request.urlopen(wrong)  # noqa: S310
 
 
-@pytest.fixture
-def faces_page(browser, tmp_path):
-    """A page of one person's faces, with the same grid."""
-    (tmp_path / "faces.py").write_text(FACES_APP)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FACECLUSTER_LIBRARY": str(tmp_path / "library")}
-    command = [sys.executable, "-m", "streamlit", "run", str(tmp_path / "faces.py"), "--server.port", str(port)]
-    process = subprocess.Popen(
-        [*command, "--server.headless", "true", "--server.address", "localhost"], env=environment, cwd=tmp_path
-    )
-    url = f"http://localhost:{port}"
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()  # noqa: S310
-            break
-        except OSError:
-            time.sleep(0.1)
-    tab = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
-    tab.goto(url)
-    expect(tile(tab, 0)).to_be_visible(timeout=60_000)
-    yield tab
-    tab.context.close()
-    process.terminate()
-    process.wait(20)
+def test_faces_are_walked_through_with_keys_and_given_to_somebody(page, dashboard):
+    opened(page, dashboard)
+    tile(page, 1).locator(".name").click()
+    page.keyboard.type("Ben")
+    page.keyboard.press("Enter")
+    said(page, "“Ben”")
+    person = people_of(dashboard.library)[0]
+    tile(page, 0).locator(".crop").click()
+    page.wait_for_url(re.compile("/person\\?id="))
+    expect(page.locator(".stage").get_by_role("listbox", name="Faces of Unnamed")).to_be_visible()
 
+    tile(page, 0).focus()
+    for key in ("x", "F2"):
+        page.keyboard.press(key)
+    assert page.locator(".editor").count() == 0
+    page.keyboard.press("n")
+    page.keyboard.press("y")  # at once: it is about the next face
+    said(page, "Confirmed 1 face")
+    heading = page.locator(".heading")
+    expect(heading).to_have_text([re.compile("^Not confirmed")])
+    page.keyboard.press("w")
+    expect(page.get_by_role("dialog").get_by_text("Why is this face here?")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
 
-def test_faces_have_no_names_and_are_opened_selected_and_given_to_somebody(faces_page, tmp_path):
-    expect(faces_page.locator(".name")).to_have_text([""] * faces_page.locator(".tile").count())
-    tile(faces_page, 0).focus()
-    faces_page.keyboard.press("x")
-    faces_page.keyboard.press("F2")
-    assert faces_page.locator(".editor").count() == 0
-    face = tile(faces_page, 2).locator(".line").inner_text().removeprefix("face ")
-    tile(faces_page, 2).locator(".crop").click()
-    said(faces_page, f"opened {face}, selected 0")
-    tile(faces_page, 0).locator(".crop").click(position={"x": 12, "y": 12})
-    tile(faces_page, 3).locator(".crop").click(modifiers=["Shift"])
-    said(faces_page, "selected 4, 81 faces")
-    start = tile(faces_page, 1).locator(".crop").bounding_box()
-    faces_page.mouse.move(start["x"] + 60, start["y"] + 60)
-    faces_page.mouse.down()
-    faces_page.mouse.move(start["x"] + 90, start["y"] + 160, steps=4)
-    expect(faces_page.locator(".target")).to_have_count(3)
-    end = faces_page.locator(".target").nth(1).bounding_box()
-    faces_page.mouse.move(end["x"] + 30, end["y"] + 30, steps=8)
-    expect(faces_page.locator(".ghost")).to_contain_text("Give 4 faces to Person 1")
-    faces_page.screenshot(path=tmp_path / "strip.png")
-    faces_page.mouse.up()
-    said(faces_page, "77 faces")
-    assert people_of(tmp_path / "library")[0]["face_count"] == 77
+    n_open = person["face_count"] - 2
+    tile(page, 0).focus()
+    page.keyboard.press("End")
+    expect(tile(page, n_open)).to_be_focused()
+    expect(heading.last).to_have_text(re.compile("^Confirmed"))
+    page.keyboard.press("ArrowUp")  # into the last row of the section above
+    assert page.evaluate("document.activeElement.shadowRoot.activeElement.at") < n_open
+    page.keyboard.press("ArrowDown")
+    expect(tile(page, n_open)).to_be_focused()
+    page.keyboard.press("Home")
+
+    tile(page, 0).locator(".crop").click(position={"x": 12, "y": 12})
+    tile(page, 3).locator(".crop").click(modifiers=["Shift"])
+    said(page, "4 faces selected")
+    start = tile(page, 1).locator(".crop").bounding_box()
+    page.mouse.move(start["x"] + 60, start["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(start["x"] + 90, start["y"] + 160, steps=4)
+    expect(page.locator(".target")).to_have_text(["Ben"])
+    end = page.locator(".target").bounding_box()
+    page.mouse.move(end["x"] + 30, end["y"] + 30, steps=8)
+    expect(page.locator(".ghost")).to_contain_text("Give 4 faces to Ben")
+    page.mouse.up()
+    said(page, "Gave 4 faces to “Ben”")
+    expect(page.locator('.tile[aria-selected="true"]')).to_have_count(0)
+    heading.get_by_role("button", name=f"Confirm these {n_open - 4}").click()
+    said(page, f"Confirmed {n_open - 4} faces")
+    assert people_of(dashboard.library)[0]["face_count"] == person["face_count"] - 5
