@@ -23,6 +23,8 @@ from facecluster.view import View
 
 # Rows that may differ from the list before it is made anew.
 _MOST_CHANGED = 100
+# Grids whose lists a session holds: each person's faces are one of their own.
+_MOST_GRIDS = 8
 
 
 def _read(*names: str) -> str:
@@ -171,12 +173,13 @@ def _value(key: str, part: str, value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _heard(key: str) -> _Heard:
-    found = session.recall(f"grid-{key}")
-    if isinstance(found, _Heard):
-        return found
-    made = _Heard()
-    session.remember(f"grid-{key}", made)
-    return made
+    kept = session.recall("grids")
+    grids: dict[str, _Heard] = kept if isinstance(kept, dict) else {}
+    grids[key] = grids.pop(key) if key in grids else _Heard()
+    for old in list(grids)[:-_MOST_GRIDS]:
+        del grids[old]
+    session.remember("grids", grids)
+    return grids[key]
 
 
 def _listed(
