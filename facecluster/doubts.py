@@ -33,6 +33,8 @@ _AT_HOME = 0.45
 _WHOLE = 0.50
 # What is less likely to be so is not worth an answer.
 LEAST_CHANCE = 0.10
+# What is said of people without asking is so in most cases.
+LIKELIER_THAN_NOT = 0.5
 # Halves that matter have at least a tenth of a person's faces, and so many.
 _TENTH = 0.1
 _FEWEST = 3
@@ -40,6 +42,11 @@ _ROUNDS = 8
 _BLOCK = 1024
 # Where more people than this share are touched, beginning anew is quicker.
 _ANEW = 0.25
+
+
+def matters(n_faces: int) -> float:
+    """How many of a person's faces are more than a few strays: a tenth, and at least three."""
+    return max(_FEWEST, _TENTH * n_faces)
 
 
 def logistic(x: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -199,7 +206,8 @@ def _renewed(view: View, kept: Doubts, touched: NDArray[np.int64], changed: NDAr
     _find_rivals(view, kept, touched, changed, watched)
     halves = dict(kept.halves)
     for p in touched.tolist():
-        found = _halves(view, kept, p)
+        rows = _rows(view, p)
+        found = _halves(view, rows, kept.centre[p], kept.own[rows])
         if found is not None:
             halves[view.state.people[p]] = found
     pairs = {**kept.pairs, **_pairs(view, kept.centre, touched)}
@@ -222,7 +230,13 @@ def _look_at_person(view: View, kept: Doubts, p: int) -> None:
         return
     own = _vectors(view)[rows]
     kept.centre[p] = own.mean(axis=0)
-    kept.own[rows] = (len(rows) * (own @ kept.centre[p]) - 1.0) / (len(rows) - 1) if len(rows) > 1 else 1.0
+    kept.own[rows] = _likeness(own, kept.centre[p])
+
+
+def _likeness(own: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean cosine of each of a person's faces with the others; 1 where there are no others."""
+    n = len(own)
+    return np.asarray((n * (own @ centre) - 1.0) / (n - 1) if n > 1 else np.ones(n), np.float32)
 
 
 def _mark_clashes(view: View, kept: Doubts, touched: NDArray[np.int64]) -> None:
@@ -283,13 +297,24 @@ def _barred(view: View, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
     return face[order], person[order]
 
 
-def _halves(view: View, kept: Doubts, p: int) -> Halves | None:
-    """How a person falls into two, by two centres; None where they do not, or where both halves are confirmed."""
-    rows = _rows(view, p)
-    if len(rows) < 2 * _FEWEST or float(kept.own[rows].mean()) >= _WHOLE:
+def halves_of(view: View, person: PersonId) -> Halves | None:
+    """How one person falls into two, as in `Doubts.halves`, without looking at anybody else."""
+    rows = view.rows(person)
+    if len(rows) < 2 * _FEWEST:
         return None
     own = _vectors(view)[rows]
-    first = int((own @ kept.centre[p]).argmin())
+    centre = own.mean(axis=0)
+    return _halves(view, rows, centre, _likeness(own, centre))
+
+
+def _halves(
+    view: View, rows: NDArray[np.int64], centre: NDArray[np.float32], likeness: NDArray[np.float32]
+) -> Halves | None:
+    """How a person falls into two, by two centres; None where they do not, or where both halves are confirmed."""
+    if len(rows) < 2 * _FEWEST or float(likeness.mean()) >= _WHOLE:
+        return None
+    own = _vectors(view)[rows]
+    first = int((own @ centre).argmin())
     seeds = own[[first, int((own @ own[first]).argmin())]]
     is_second = own @ seeds[1] > own @ seeds[0]
     for _ in range(_ROUNDS):
@@ -303,7 +328,7 @@ def _halves(view: View, kept: Doubts, p: int) -> Halves | None:
         is_second = nearer
     pinned = view.state.pin[rows] >= 0
     n_second = int(is_second.sum())
-    if min(n_second, len(rows) - n_second) < max(_FEWEST, _TENTH * len(rows)):
+    if min(n_second, len(rows) - n_second) < matters(len(rows)):
         return None
     if pinned[is_second].any() and pinned[~is_second].any():
         return None  # confirmed together: the curator has said that they are one

@@ -220,7 +220,7 @@ def _read_csv(path: Path) -> Columns:
     columns: dict[str, Any] = {key: [row[name] for row in rows] for key, name in names.items()}
     for key in ("vector", "box"):
         if key in columns:
-            columns[key] = [_numbers(text) for text in columns[key]]
+            columns[key] = [numbers_in(text) for text in columns[key]]
     return Columns(**columns)
 
 
@@ -262,7 +262,7 @@ def _found(path: Path, present: Sequence[str]) -> dict[str, str]:
     return {column: name for column, name in names.items() if name}
 
 
-def _numbers(text: str | None) -> list[float] | None:
+def numbers_in(text: str | None) -> list[float] | None:
     """Numbers of a CSV cell: a JSON list, or numbers apart by blanks, commas or semicolons."""
     if not text:
         return None

@@ -16,7 +16,8 @@ likelier it is that they have to move; faces are settled when no question about 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from facecluster.doubts import (
     LEAST_CHANCE,
+    LIKELIER_THAN_NOT,
     Doubts,
     chances_of_one,
     doubts_after,
@@ -117,6 +119,16 @@ class Queue:
     def n_faces(self) -> int:
         """Faces that some question is about."""
         return len(np.unique(self._rows[0]))
+
+    @cached_property
+    def likely_same(self) -> Mapping[PersonId, Collection[PersonId]]:
+        """By person, those who are probably the same: the question is open, and yes likelier than no."""
+        found: defaultdict[PersonId, set[PersonId]] = defaultdict(set)
+        for ask in self.asks:
+            if ask.kind == "same" and ask.other is not None and ask.chance >= LIKELIER_THAN_NOT:
+                found[ask.person].add(ask.other)
+                found[ask.other].add(ask.person)
+        return found
 
     @cached_property
     def settled(self) -> NDArray[np.float64]:

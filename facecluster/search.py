@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 _BLOCK = 512
 # A product of unit rows is off by less than half of this (float32, 512 terms): it may exclude, and distances decide.
 _MARGIN = 2.0**-14
+NOBODY: Mapping[int, Collection[int]] = MappingProxyType({})
 
 
 def cosine(distance: float) -> float:
@@ -75,12 +78,12 @@ def nearest_owned(
 
 @dataclass(frozen=True)
 class Hit:
-    """One face of an answer, and why it is there."""
+    """One face of an answer, and why it is there: near itself, or of a person who has such a face, or is likely one."""
 
     row: int
     distance: float
     cosine: float
-    why: Literal["direct", "same person"]
+    why: Literal["direct", "same person", "suggested"]
     person: int  # person number, -1 for nobody
 
 
@@ -90,18 +93,38 @@ def widened(
     query: NDArray[np.float32],
     k: int,
     leave_out: NDArray[np.int64],
+    likely: Mapping[int, Collection[int]] = NOBODY,
 ) -> list[Hit]:
-    """The `k` nearest faces, and after them all further faces of the people among them; some rows left out of both."""
+    """The `k` nearest faces, after them all further faces of the people among them; some rows left out of both.
+
+    Last come the faces of those who are `likely` the same as one of these people, by person number.
+    """
     rows, found = nearest_faces(vectors, query, k, leave_out)
     hits = [
         Hit(row, distance, cosine(distance), "direct", int(owner[row]))
         for row, distance in zip(rows.tolist(), found.tolist(), strict=True)
     ]
-    people = np.unique(owner[rows][owner[rows] >= 0])
-    more = np.setdiff1d(np.flatnonzero(np.isin(owner, people)), np.concatenate([rows, leave_out]))
-    away = distances(vectors, more, query)
-    hits += [
-        Hit(int(more[i]), float(away[i]), cosine(float(away[i])), "same person", int(owner[more[i]]))
-        for i in np.lexsort((more, away)).tolist()
+    people = set(owner[rows].tolist()) - {-1}
+    others = {other for person in people for other in likely.get(person, ())} - people
+    seen = np.concatenate([rows, leave_out])
+    same = np.setdiff1d(np.flatnonzero(np.isin(owner, list(people))), seen)
+    suggested = np.setdiff1d(np.flatnonzero(np.isin(owner, list(others))), seen)
+    return [
+        *hits,
+        *_hits(vectors, owner, query, same, "same person"),
+        *_hits(vectors, owner, query, suggested, "suggested"),
     ]
-    return hits
+
+
+def _hits(
+    vectors: NDArray[np.float32],
+    owner: NDArray[np.int32],
+    query: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    why: Literal["same person", "suggested"],
+) -> list[Hit]:
+    away = distances(vectors, rows, query)
+    return [
+        Hit(int(rows[i]), float(away[i]), cosine(float(away[i])), why, int(owner[rows[i]]))
+        for i in np.lexsort((rows, away)).tolist()
+    ]

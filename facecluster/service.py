@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster import comparing, decisions, importing, splitting, visits
+from facecluster import answers, comparing, decisions, importing, splitting, visits
+from facecluster.answers import Asked
 from facecluster.clustering import Clustering, epsilon_changes, reference
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
@@ -110,7 +111,7 @@ class Service:
 
         A person's own faces are left out; those of the owner of a face come on top of the `k`.
         """
-        return self.view().similar(face, person, k or self.settings.search_top_k)
+        return answers.similar(self.view(), Asked(face, person, most=k or self.settings.search_top_k))
 
     def compared(self, a: str, b: str) -> Plan:
         """What going from one published run to another does to each person."""

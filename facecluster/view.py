@@ -18,7 +18,7 @@ from facecluster.errors import InputError, StaleWriteError
 from facecluster.images import secured
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
 from facecluster.row_state import UNSEEN, RowState, live_labels, owners
-from facecluster.search import Hit, cosine, distances, nearest_owned, widened
+from facecluster.search import cosine, distances, nearest_owned
 
 Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]
 FaceOrder = Literal["certainty", "photo", "folder"]
@@ -174,20 +174,6 @@ class View:
         """The one of the live run; of the settings where there is none."""
         value = self.snapshot.run.params.get("blur_threshold") if self.snapshot.run is not None else None
         return float(value) if isinstance(value, int | float) else self.blur_threshold
-
-    def similar(self, face: FaceId | None, person: PersonId | None, k: int) -> list[Hit]:
-        """Nearest faces to a face or a person, widened to whole people.
-
-        A person's own faces are left out; those of the owner of a face come on top of the `k`.
-        """
-        vectors, owner = self.faces.vectors, self.state.owner
-        if face is not None:
-            row, whose = self.row(face), self.owner(face)
-            k += len(self.rows(whose)) if whose is not None else 0
-            return widened(vectors, owner, vectors[row], k, np.array([row]))
-        if person is None:
-            raise InputError("Nothing to search by. Choose a face or a person.")
-        return widened(vectors, owner, self.centre(person), k, self.rows(person))
 
     def ids_of(self, person: PersonId) -> list[FaceId]:
         """Face ids of a person, ascending."""

@@ -97,3 +97,14 @@ def test_noise_widens_nothing_and_what_is_left_out_does_not_come_back():
     owner = np.array([0, -1, 0], np.int32)
     assert [hit.row for hit in widened(vectors, owner, vectors[0], 1, np.array([0]))] == [1]
     assert [hit.row for hit in widened(vectors, owner, vectors[1], 3, np.array([0, 1]))] == [2]
+
+
+def test_a_search_goes_on_to_whoever_is_likely_the_same_as_somebody_found_and_no_further():
+    vectors = unit([[1, 0.0], [1, 0.1], [1, 0.2], [0, 1.0], [-1, 0], [0.1, -1]])
+    owner = np.array([-1, 0, -1, 0, 1, 2], np.int32)
+    hits = widened(vectors, owner, vectors[0], 1, np.array([0]), {0: [1], 1: [0, 2]})
+    assert [(hit.row, hit.why, hit.person) for hit in hits] == [
+        (1, "direct", 0),
+        (3, "same person", 0),
+        (4, "suggested", 1),
+    ]

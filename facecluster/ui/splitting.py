@@ -45,7 +45,7 @@ def _tree(_vectors: NDArray[np.float32], _rows: NDArray[np.int64], _min_samples:
 
 def button(card: PersonCard) -> None:
     """The way to the dialog."""
-    st.button("Split…", key="split", on_click=_ask, args=(card.id,), disabled=card.n_faces < 2)
+    st.button("Split…", key="split", on_click=ask, args=(card.id,), disabled=card.n_faces < 2)
 
 
 def dialog(card: PersonCard) -> None:
@@ -171,7 +171,8 @@ def _decide(card: PersonCard, leaving: Sequence[Part]) -> None:
         st.button("Cancel: change nothing", key="split-cancel", type="tertiary", on_click=_close)
 
 
-def _ask(person: PersonId) -> None:
+def ask(person: PersonId) -> None:
+    """Open the dialog on the page of a person, as a callback."""
     session.remember("asked", ("split", person))
 
 

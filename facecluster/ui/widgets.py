@@ -12,6 +12,7 @@ from typing import Literal
 
 import streamlit as st
 
+from facecluster.answers import certainty as certainty
 from facecluster.model import FaceId, PersonId
 from facecluster.search import cosine
 from facecluster.ui import session
@@ -355,13 +356,6 @@ def facts(rows: Sequence[tuple[str, str]], key: str) -> None:
         for name, value in rows:
             st.text(name)
             st.text(value)
-
-
-def certainty(is_confirmed: bool, strength: float | None) -> str:
-    """How sure it is that a face is whose it is said to be: confirmed, or its strength from 0 to 1."""
-    if is_confirmed:
-        return "confirmed"
-    return "kept from before" if strength is None else f"strength {strength:.2f}"
 
 
 def in_words(params: Mapping[str, object]) -> str:
