@@ -270,6 +270,11 @@ def typed(key: str) -> str:
     return str(st.session_state.get(key, ""))
 
 
+def chosen(key: str) -> object:
+    """What a widget has, for its callback."""
+    return st.session_state.get(key)
+
+
 def drawn_on(chart: str) -> Mapping[str, Any]:
     """What was last drawn on a chart (`lasso`, `box`, `points`), for its callback."""
     found: Mapping[str, Any] = st.session_state.get(chart, {})

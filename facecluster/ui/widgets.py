@@ -298,7 +298,12 @@ def opened(label: str, key: str) -> Iterator[bool]:
 
 
 def choose_person(
-    label: str, key: str, but: Sequence[PersonId] = (), named_first: bool = True, placeholder: str = "Type a name"
+    label: str,
+    key: str,
+    but: Sequence[PersonId] = (),
+    named_first: bool = True,
+    placeholder: str = "Type a name",
+    label_visibility: Literal["visible", "collapsed"] = "visible",
 ) -> PersonCard | None:
     """A box in which a person is found by typing."""
     cards = [card for card in session.view().people(show_hidden=True) if card.id not in but]
@@ -312,6 +317,7 @@ def choose_person(
         key=key,
         format_func=lambda p: f"{called(by_id[p].name)} · {faces(by_id[p].n_faces)}",
         placeholder=placeholder,
+        label_visibility=label_visibility,
     )
     return by_id.get(chosen) if chosen is not None else None
 
