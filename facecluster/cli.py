@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facecluster import __version__, jobs
+from facecluster.cli_find import find
 from facecluster.errors import ConfigError, FaceClusterError, InputError
 
 if TYPE_CHECKING:
@@ -218,6 +219,9 @@ def rename(context: _Context, cluster_id: str, name: str, confirm: bool) -> None
     click.echo(f"{cluster_id} is “{known.name}”." if known.name else f"{cluster_id} has no name.")
     for other in service.view().named(known.name, but=person):
         click.echo(f"{other.id} has the same name ({other.n_faces:,} faces).")
+
+
+cli.add_command(find)
 
 
 @cli.command("erase-person")

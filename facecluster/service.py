@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster import answers, comparing, decisions, importing, splitting, visits
-from facecluster.answers import Asked
+from facecluster import comparing, decisions, importing, splitting, visits
+from facecluster.answers import NOBODY, Answer, Asked, Likely, answer
 from facecluster.clustering import Clustering, epsilon_changes, reference
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
@@ -26,7 +26,6 @@ from facecluster.model import ChangeRecord, FaceId, Fetched, Mark, PersonId, Que
 from facecluster.plan import Plan
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
 from facecluster.row_state import row_state
-from facecluster.search import Hit
 from facecluster.suggest import StabilityMap
 from facecluster.view import View
 
@@ -106,12 +105,9 @@ class Service:
         """Faces that were not a person's at a revision and that nobody confirmed; none where that is not known."""
         return visits.came_since(self.view(), person, revision, self._people)
 
-    def find(self, face: FaceId | None = None, person: PersonId | None = None, k: int | None = None) -> list[Hit]:
-        """Nearest faces to a face or a person, widened to whole people.
-
-        A person's own faces are left out; those of the owner of a face come on top of the `k`.
-        """
-        return answers.similar(self.view(), Asked(face, person, most=k or self.settings.search_top_k))
+    def find(self, asked: Asked, likely: Likely = NOBODY) -> Answer:
+        """Faces like a face, a person or a vector, or photos by who is in them; with whoever is `likely` the same."""
+        return answer(self.view(), asked, likely)
 
     def compared(self, a: str, b: str) -> Plan:
         """What going from one published run to another does to each person."""

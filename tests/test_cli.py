@@ -27,6 +27,7 @@ COMMANDS = [
     "recluster",
     "people",
     "rename",
+    "find",
     "erase-person",
     "runs",
     "name-run",

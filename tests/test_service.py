@@ -11,6 +11,7 @@ import pytest
 import small_library
 from small_library import PARAMS, faces, make_library, open_library, write_faces
 
+from facecluster.answers import Asked
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Params
 from facecluster.model import FaceId, PersonId, Question
@@ -66,7 +67,7 @@ def test_two_identical_faces_are_one_person_where_two_are_enough(tmp_path):
     vectors = np.tile(faces()["vectors"][:1], (2, 1))
     service.import_files([write_faces(tmp_path / "twins.npz", ids=np.array(["a", "b"]), vectors=vectors)])
     service.publish(service.plan(Params(1, 2, 0.0, "eom", 50.0)))
-    assert service.find(face=FaceId("a"))[0].distance == 0
+    assert service.find(Asked(face=FaceId("a"))).faces[0].distance == 0
     assert len(service.view().cards) + len(service.view().noise) > 0
 
 
@@ -158,9 +159,9 @@ def with_person(arg, person):
         ("undo", [99]),
         ("undo", [0]),
         ("restore", ["run-none"]),
-        ("find", []),
-        ("find", [FaceId("no such")]),
-        ("find", [None, NOBODY]),
+        ("find", [Asked()]),
+        ("find", [Asked(FaceId("no such"))]),
+        ("find", [Asked(None, NOBODY)]),
         ("answer", [Question("same", PERSON, None, 1), True]),
         ("answer", [Question("same", PERSON, NOBODY, 1), True]),
         ("answer", [Question("keep", PERSON, None, 1), True]),
@@ -514,10 +515,11 @@ def test_gauges_count_what_clusters_contradict(service):
 def test_find_by_a_face_and_by_a_person(service):
     anna = people(service)[0]
     row = service.view().row(faces_of(service, anna)[0])
-    hits = service.find(face=service.view().faces.ids[row], k=3)
-    assert row not in [hit.row for hit in hits]
-    assert {hit.row for hit in hits} >= set(service.view().rows(anna).tolist()) - {row}
-    assert not {hit.row for hit in service.find(person=anna)} & set(service.view().rows(anna).tolist())
+    face, own = service.view().faces.ids[row], set(faces_of(service, anna))
+    found = [one.face for one in service.find(Asked(face=face, most=3)).faces]
+    assert face not in found
+    assert set(found) >= own - {face}
+    assert not {one.face for one in service.find(Asked(person=anna)).faces} & own
 
 
 def test_a_person_without_faces_has_nothing_to_search_by(service):
@@ -526,7 +528,7 @@ def test_a_person_without_faces_has_nothing_to_search_by(service):
     service.mark(faces_of(service, person), "ignored")
     assert [card.id for card in service.view().without_faces] == [person]
     with pytest.raises(InputError, match="no faces at present"):
-        service.find(person=person)
+        service.find(Asked(person=person))
 
 
 def test_the_view_stays_the_same_object_until_something_changes(service):

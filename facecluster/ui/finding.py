@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 import streamlit as st
 
-from facecluster.answers import NOBODY, Answer, Asked, Likely, answer, similar
+from facecluster.answers import NOBODY, Answer, Asked, Likely, similar
 from facecluster.doubts import loose
 from facecluster.errors import InputError
 from facecluster.model import FaceId, PersonId
@@ -190,7 +190,7 @@ def found(asked: Query) -> Answer:
     kept = session.recall("find-answer")
     if isinstance(kept, tuple) and kept[0] == mark:
         return cast(Answer, kept[1])
-    made = answer(view, one, likely_same() if asked.is_suggested else NOBODY)
+    made = session.service().find(one, likely_same() if asked.is_suggested else NOBODY)
     session.remember("find-answer", (mark, made))
     return made
 

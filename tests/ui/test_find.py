@@ -98,11 +98,11 @@ def test_a_few_faces_of_each_person_are_shown_and_all_when_asked_for(app, demo_l
 
 
 def test_a_person_finds_others_and_never_their_own_faces(app, demo_library, anna, texts):
-    hits = demo_library.find(person=anna.id)
-    own = set(demo_library.view().rows(anna.id).tolist())
-    assert hits
-    assert not own & {hit.row for hit in hits}
-    assert "Nine of ten of their own faces lie within cosine" in texts(app("find", person=anna.id))
+    own = set(demo_library.view().ids_of(anna.id))
+    test = app("find", person=anna.id)
+    assert shown(test)
+    assert not own & set(shown(test))
+    assert "Nine of ten of their own faces lie within cosine" in texts(test)
 
 
 def test_the_chosen_person_is_searched_by(app, demo_library, anna):
@@ -249,8 +249,7 @@ def test_a_file_that_cannot_be_searched_by_gets_one_sentence_and_nothing_else(ap
 
 
 def test_found_faces_can_be_given_to_the_person_searched_by(app, demo_library, anna):
-    hit = next(h for h in demo_library.find(person=anna.id) if h.person < 0)
-    face = demo_library.view().faces.ids[hit.row]
+    face = next(one.face for one in demo_library.find(Asked(person=anna.id)).faces if one.person is None)
     test = app("find", person=anna.id)
     test.checkbox(key=f"pick-find-0-{face}").check().run()
     assert test.button(key="give").label == "Give 1 face to Anna"
