@@ -72,7 +72,7 @@ def choose_people(asked) -> None:
             cards = {card.id: card for card in finding.to_choose_from(chosen)}
             key = finding.key_of(name, list(chosen))
             st.multiselect(
-                label, list(cards), list(chosen), key=key, placeholder="Type a name",
+                label, list(cards), list(chosen), key=key, placeholder="Type a name", wrap=True,
                 format_func=lambda p, cards=cards: f"{widgets.called(cards[p].name)} · {cards[p].n_faces:,}",
                 on_change=finding.set_param, args=(name, key, []),
             )  # fmt: skip
@@ -172,7 +172,7 @@ def narrow(asked) -> bool:
     with st.container(horizontal=True, key="fc-find-tools", vertical_alignment="bottom"):
         key = finding.key_of("least", least)
         st.slider(
-            f"At least {finding.reach(least)}" if least else "However alike", 0.0, 1.0, least, 0.01, key=key, width=300,
+            f"At least {finding.reach(least)}" if least else "However alike", 0.0, 1.0, least, 0.01, key=key, width=220,
             on_change=finding.set_param, args=("least", key, 0.0),
         )  # fmt: skip
         st.space("stretch")

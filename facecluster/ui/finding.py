@@ -227,7 +227,8 @@ def in_words(asked: Query, answered: Answer) -> str:
     parts += [f"{count['same person']:,} more of the same people"] * bool(count["same person"])
     parts += [f"{count['suggested']:,} of who may be the same"] * bool(count["suggested"])
     n_people = len({one.person for one in faces} - {None})
-    return f"Nearest: {', '.join(parts)}; {widgets.plural(n_people, 'person', 'people')} in all{least}"
+    of = f"; {widgets.plural(n_people, 'person', 'people')} in all" if n_people else ""
+    return f"Nearest: {', '.join(parts)}{of}{least}"
 
 
 def to_choose_from(chosen: Sequence[PersonId]) -> list[PersonCard]:
