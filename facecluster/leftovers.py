@@ -204,6 +204,13 @@ def stays_from(n_faces: int) -> float:
     return SAME_PERSON + 2.0 * SMALL_GROUP / n_faces
 
 
+def sharp(view: View) -> frozenset[FaceId]:
+    """Loose faces that are neither blurred nor nearly so; one without a score counts as sharp."""
+    rows = view.noise_rows
+    clear = rows[~(view.faces.blur_score[rows] < NEARLY * view.live_blur_threshold)]
+    return frozenset(view.faces.ids[row] for row in clear.tolist())
+
+
 def look_alike_now(before: View, now: View) -> tuple[PersonId, tuple[FaceId, ...]] | None:
     """Whom an act gave faces, and the loose faces that are likely theirs now and were not before, most alike first.
 
