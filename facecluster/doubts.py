@@ -22,7 +22,7 @@ from facecluster.view import View
 # small groups need. On made-up albums and crowds, 3 of 100 pairs of groups at 0.20 were one person, 95 of 100 at 0.36.
 MIDDLE = 0.28
 _WIDTH = 0.025
-_SMALL = 0.16
+SMALL = 0.16
 # The same for the most alike pair of faces: a person at two ages is unlike on average, and alike in one pair.
 _BEST_MIDDLE = 0.46
 _BEST_WIDTH = 0.03
@@ -56,12 +56,12 @@ def logistic(x: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def chances_of_one(likeness: NDArray[np.float32], n_faces: NDArray[np.int64]) -> NDArray[np.float64]:
     """How likely two groups of faces are one person, by their mean cosine and how many faces they have together."""
-    return logistic((likeness - MIDDLE - _SMALL / np.maximum(n_faces, 1)) / _WIDTH)
+    return logistic((likeness - MIDDLE - SMALL / np.maximum(n_faces, 1)) / _WIDTH)
 
 
 def chance_of_one(likeness: float, n_faces: int) -> float:
     """`chances_of_one` for one pair of groups: an array of one number takes ten times as long, thousands of times."""
-    return 1.0 / (1.0 + math.exp(min((MIDDLE + _SMALL / max(n_faces, 1) - likeness) / _WIDTH, 30.0)))
+    return 1.0 / (1.0 + math.exp(min((MIDDLE + SMALL / max(n_faces, 1) - likeness) / _WIDTH, 30.0)))
 
 
 def chance_by_best(likeness: float) -> float:

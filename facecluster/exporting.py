@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import math
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from facecluster.decisions import people_in
 from facecluster.errors import InputError
-from facecluster.model import FaceId
+from facecluster.model import FaceId, PersonId
 from facecluster.view import View
 
 # A spreadsheet runs a cell that begins with one of these; the full-width forms count in some of them.
@@ -67,6 +70,52 @@ def as_json(view: View) -> str:
     head = {"id": run.id, "params": dict(run.params), "fingerprint": run.fingerprint} if run else None
     found = {"run": head, "people": people_table(view), "faces": faces_table(view)}
     return json.dumps(found, ensure_ascii=False, indent=1)
+
+
+def person_as_json(view: View, person: PersonId, crop: Callable[[FaceId], bytes]) -> str:
+    """All that is kept of one person as one JSON object: faces with vector and picture, and every fact that names them.
+
+    Each of its "faces" that is still here can be imported again as a line of a .jsonl file.
+    """
+    faces, people = view.everything_of(person)
+    named = {*faces, *people}
+    facts = [
+        {"kind": kind, "subject": subject, "object": other, "value": value}
+        for (kind, subject, other), value in view.snapshot.facts.items()
+        if kind not in ("live_run", "run_name")
+        and (named & {subject, other} or named & people_in(kind, subject, other, value))
+    ]
+    found = {
+        "person": person,
+        "name": view.person(person).name,
+        "merged_into_them": [one for one in people if one != person],
+        "faces": [_everything_about(view, face, crop) for face in faces],
+        "facts": facts,
+    }
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _everything_about(view: View, face: FaceId, crop: Callable[[FaceId], bytes]) -> dict[str, Any]:
+    row = view.faces.row.get(face)
+    if row is None:
+        return {"id": face, "in_library": False}
+    faces, card, picture = view.faces, view.face(face), crop(face)
+    box = faces.boxes[row].tolist()
+    known = {
+        "photo": card.photo,
+        "url": faces.url[row],
+        "folder": card.folder,
+        "blur_score": card.blur_score,
+        "box": None if any(math.isnan(side) for side in box) else box,
+        "crop": b64encode(picture).decode("ascii") if picture else faces.crop_urls[row],
+    }
+    return {
+        "id": face,
+        "confirmed": card.is_confirmed,
+        "strength": card.strength,
+        **{key: value for key, value in known.items() if value not in (None, "")},
+        "vector": [round(x, 9) for x in faces.vectors[row].tolist()],
+    }
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -28,6 +28,7 @@ from facecluster.clustering import (
 )
 from facecluster.compute import ComputeCache
 from facecluster.model import BLURRED
+from facecluster.nearest import Lists
 from facecluster.plan import Plan, measured
 from facecluster.ports import Progress
 from facecluster.reconcile import reconcile
@@ -35,6 +36,8 @@ from facecluster.suggest import Setting, StabilityMap, stability_map
 from facecluster.view import View
 
 _KEPT = 8
+# The neighbour lists are the same whatever min_samples is; looked for are hierarchies from 1 up to this.
+_LISTS_FROM = 16
 # Part of a saved map's address: one made by other rules is not read.
 STABILITY_VERSION = 1
 
@@ -108,6 +111,17 @@ class Hierarchies:
                     self._kept.pop(next(iter(self._kept)))
                 self._kept[key] = found
         return rows, found
+
+    def lists(self, view: View) -> Lists | None:
+        """Saved neighbour lists of the faces that the live run clustered; None where no hierarchy is saved."""
+        blur_threshold = view.live_blur_threshold
+        base = self.base(view, blur_threshold)
+        ready = range(1, _LISTS_FROM + 1) if base is not None else ()
+        found = next((k for k in ready if base is not None and self._cache.has_hierarchy(base[1], k)), None)
+        if found is None:
+            return None
+        rows, hierarchy = self.get(view, blur_threshold, found)
+        return Lists(rows, hierarchy.knn.indices, hierarchy.knn.distances)
 
     def stability(
         self, view: View, params: Params, default: Params, live: Sequence[int], progress: Progress | None = None

@@ -52,28 +52,52 @@ def nearest_faces(
 
 
 def nearest_owned(
-    vectors: NDArray[np.float32], rows: NDArray[np.int64], owner: NDArray[np.int32]
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    owner: NDArray[np.int32],
+    ruled_out: NDArray[np.int64] | None = None,
+    within: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each of some faces the nearest other face that somebody owns: row (-1 for none) and distance (inf)."""
+    """For each of some faces the nearest other face that somebody owns: row (-1 for none) and distance (inf).
+
+    Parameters
+    ----------
+    ruled_out : NDArray[np.int64] | None
+        Shape (m, 2): place in `rows`, and an owner who is passed over for that face.
+    within : NDArray[np.float64] | None
+        Shape (n_rows,): who is farther is of no interest, and is not measured.
+    """
     owned = np.flatnonzero(owner >= 0)
     nearest = np.full(len(rows), -1, np.int64)
     found = np.full(len(rows), np.inf)
     if not len(owned) or not len(rows):
         return nearest, found
     candidates = np.ascontiguousarray(vectors[owned])
+    by_place = {} if ruled_out is None else _by_place(ruled_out)
+    least = np.full(len(rows), -np.inf) if within is None else 1.0 - np.minimum(within, 2.0) ** 2 / 2.0 - _MARGIN
     for start in range(0, len(rows), _BLOCK):
         some = rows[start : start + _BLOCK]
         score = vectors[some] @ candidates.T
-        score[owned[None, :] == some[:, None]] = -np.inf
-        near = score >= score.max(axis=1, keepdims=True) - _MARGIN
-        near &= np.isfinite(score)
-        for i in range(len(some)):
+        own = np.minimum(np.searchsorted(owned, some), len(owned) - 1)
+        itself = np.flatnonzero(owned[own] == some)
+        score[itself, own[itself]] = -np.inf
+        for place in by_place.keys() & range(start, start + len(some)):
+            score[place - start, np.isin(owner[owned], by_place[place])] = -np.inf
+        best = score.max(axis=1)
+        near = score >= best[:, None] - _MARGIN
+        for i in np.flatnonzero(np.isfinite(best) & (best >= least[start : start + _BLOCK])).tolist():
             columns = np.flatnonzero(near[i])
-            if len(columns):
-                away = distances(candidates, columns, vectors[some[i]])
-                at = int(away.argmin())
-                nearest[start + i], found[start + i] = owned[columns[at]], away[at]
+            away = distances(candidates, columns, vectors[some[i]])
+            at = int(away.argmin())
+            nearest[start + i], found[start + i] = owned[columns[at]], away[at]
     return nearest, found
+
+
+def _by_place(pairs: NDArray[np.int64]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for place, owner in pairs.tolist():
+        found.setdefault(place, []).append(owner)
+    return found
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from facecluster.plan import Plan
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
 from facecluster.row_state import row_state
 from facecluster.suggest import StabilityMap
-from facecluster.view import View
+from facecluster.view import Earlier, View
 
 # The worker prepares these, so that the slider is live on all of them.
 LIVE_MIN_SAMPLES = (1, 2, 3, 4, 5)
@@ -66,14 +66,12 @@ class Service:
         with self._lock:
             version = f"{self._faces.version()}/{self._people.revision()}"
             if self._view is None or self._view.version != version:
-                old = self._view
-                same_faces = old is not None and old.version.split("/")[0] == version.split("/")[0]
-                faces = old.faces if old is not None and same_faces else self._faces.read()
-                snapshot = self._people.read()
-                state = row_state(snapshot, faces)
-                version = f"{version.split('/')[0]}/{snapshot.revision}"
-                covers = old.covers if old is not None and same_faces else {}
-                self._view = View(version, faces, snapshot, state, self.settings.blur_threshold, covers)
+                generation = version.split("/")[0]
+                old = self._view if self._view and self._view.version.split("/")[0] == generation else None
+                faces, known = (old.faces, old.known) if old else (self._faces.read(), Earlier())
+                snapshot, blur = self._people.read(), self.settings.blur_threshold
+                version, state = f"{generation}/{snapshot.revision}", row_state(snapshot, faces)
+                self._view = View(version, faces, snapshot, state, blur, known, self._hierarchies.lists)
             return self._view
 
     @contextmanager

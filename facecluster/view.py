@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,13 +17,15 @@ from facecluster.decisions import resolve
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.images import secured
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
+from facecluster.nearest import Lists, Nearest, nearest_after, nearest_of
 from facecluster.row_state import UNSEEN, RowState, live_labels, owners
-from facecluster.search import cosine, distances, nearest_owned
+from facecluster.search import cosine, distances
 
 Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]
 FaceOrder = Literal["certainty", "photo", "folder"]
 
 _SAMPLE = 2000
+_QUICK = 20_000_000  # pairs of faces; their products take a fifth of a second
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,34 @@ class FaceCard:
     blur_score: float | None
 
 
-@dataclass(frozen=True)
-class LooseFace:
-    """A face that is nobody's, with the nearest person."""
+class LooseFace(NamedTuple):
+    """A face that is nobody's, with the nearest person; a tuple, because there are thousands after every act."""
 
     face: FaceId
     person: PersonId | None
     near: FaceId | None
     distance: float
     cosine: float
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What was reckoned at another moment of the same faces, and need not be reckoned anew.
+
+    Attributes
+    ----------
+    covers : Mapping[bytes, FaceId]
+        `View.covers`.
+    noise, blurred : Nearest | None
+        `View.near_noise` and `View.near_blurred`, of the last moment at which somebody asked.
+    usual : tuple[str, float] | None
+        The run of which `View.usual_cosine` was taken, and what it was.
+    """
+
+    covers: Mapping[bytes, FaceId] = field(default_factory=dict)
+    noise: Nearest | None = None
+    blurred: Nearest | None = None
+    usual: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +91,10 @@ class View:
     ----------
     version : str
         Different whenever anything in the view is.
-    earlier_covers : Mapping[bytes, FaceId]
-        `covers` of another view of the same faces.
+    earlier : Earlier
+        What is known from another view of the same faces.
+    find_lists : Callable[[View], Lists | None]
+        Reads the saved neighbour lists of these faces; None where there are none.
     """
 
     version: str
@@ -79,7 +102,8 @@ class View:
     snapshot: PeopleSnapshot
     state: RowState
     blur_threshold: float
-    earlier_covers: Mapping[bytes, FaceId] = field(default_factory=dict)
+    earlier: Earlier = Earlier()
+    find_lists: Callable[[View], Lists | None] = lambda _: None
 
     @cached_property
     def number(self) -> dict[PersonId, int]:
@@ -296,7 +320,7 @@ class View:
     def covers(self) -> dict[bytes, FaceId]:
         """The cover by rule for each person's rows, as bytes; most people are the same as a change ago."""
         groups = [rows for rows in self._rows_by_person if len(rows)]
-        return {key: self.earlier_covers.get(key) or self._covered(rows) for rows in groups for key in [rows.tobytes()]}
+        return {key: self.earlier.covers.get(key) or self._covered(rows) for rows in groups for key in [rows.tobytes()]}
 
     def _covered(self, rows: NDArray[np.int64]) -> FaceId:
         return self.faces.ids[int(cover(rows, self.faces.vectors, self.faces.blur_score, self.blur_threshold))]
@@ -349,18 +373,62 @@ class View:
         return found
 
     @cached_property
-    def _loose_rows(self) -> NDArray[np.int64]:
-        return np.flatnonzero((self.state.owner < 0) & ~self.state.is_masked)
+    def noise_rows(self) -> NDArray[np.int64]:
+        """Rows of the faces that are nobody's, ascending; the blur filter let them pass."""
+        return self._loose(self.label != BLURRED)
+
+    @cached_property
+    def blurred_rows(self) -> NDArray[np.int64]:
+        """Rows of the faces that the blur filter left out and nobody took in, ascending."""
+        return self._loose(self.label == BLURRED)
+
+    def _loose(self, which: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.flatnonzero((self.state.owner < 0) & ~self.state.is_masked & which)
+
+    @cached_property
+    def near_noise(self) -> Nearest:
+        """The nearest person of each of `noise_rows`."""
+        return self._nearest(self.noise_rows, self.earlier.noise)
+
+    @cached_property
+    def near_blurred(self) -> Nearest:
+        """The nearest person of each of `blurred_rows`."""
+        return self._nearest(self.blurred_rows, self.earlier.blurred)
+
+    @property
+    def is_near_known(self) -> bool:
+        """Whether `near_noise` answers at once, or nearly so."""
+        known = "near_noise" in self.__dict__ or self.earlier.noise is not None or self.lists is not None
+        return known or len(self.noise_rows) * len(self.faces) < _QUICK
+
+    def _nearest(self, rows: NDArray[np.int64], old: Nearest | None) -> Nearest:
+        vectors = self.faces.vectors.view(np.ndarray)
+        if old is None:
+            return nearest_of(vectors, self.state, rows, self.lists)
+        return nearest_after(old, vectors, self.state, rows, self.lists)
+
+    @cached_property
+    def lists(self) -> Lists | None:
+        """Saved neighbour lists of these faces."""
+        return self.find_lists(self)
+
+    @property
+    def known(self) -> Earlier:
+        """What a view of a later moment of the same faces need not reckon anew."""
+        found = self.__dict__
+        usual = (self._run_id, self.usual_cosine) if "usual_cosine" in found else self.earlier.usual
+        noise, blurred = found.get("near_noise", self.earlier.noise), found.get("near_blurred", self.earlier.blurred)
+        return Earlier(self.covers, noise, blurred, usual)
 
     @cached_property
     def noise(self) -> tuple[LooseFace, ...]:
         """Faces that are nobody's, those nearest to somebody first."""
-        return self._with_nearest(self._loose_rows[self.label[self._loose_rows] != BLURRED])
+        return self._with_nearest(self.near_noise)
 
     @cached_property
     def too_blurred(self) -> tuple[LooseFace, ...]:
         """Faces that the blur filter left out: neither noise nor lost."""
-        return self._with_nearest(self._loose_rows[self.label[self._loose_rows] == BLURRED])
+        return self._with_nearest(self.near_blurred)
 
     @property
     def set_aside(self) -> list[tuple[FaceId, str]]:
@@ -373,40 +441,37 @@ class View:
         """Faces that came after the live run."""
         return int((self.label == UNSEEN).sum())
 
+    @property
+    def _run_id(self) -> str:
+        return self.snapshot.run.id if self.snapshot.run is not None else ""
+
     @cached_property
     def usual_cosine(self) -> float:
         """Cosine that 19 of 20 faces with an owner reach with the nearest other face of that owner; 0 for no such.
 
-        From a sample: what is wanted is a mark beside doubtful faces, not a fourth digit.
+        From a sample: what is wanted is a mark beside doubtful faces, not a fourth digit. Taken once for each run, so
+        that the mark stands still while a curator works.
         """
+        if self.earlier.usual is not None and self.earlier.usual[0] == self._run_id:
+            return self.earlier.usual[1]
         owned = np.flatnonzero(self.state.owner >= 0)
         some = owned[:: -(-len(owned) // _SAMPLE) or 1]
-        near, away = nearest_owned(self.faces.vectors, some, self.state.owner)
-        same = (near >= 0) & (self.state.owner[near] == self.state.owner[some])
-        return cosine(float(np.quantile(away[same], 0.95))) if same.any() else 0.0
+        found = nearest_of(self.faces.vectors.view(np.ndarray), self.state, some, self.lists)
+        same = (found.near >= 0) & (found.person == self.state.owner[some])
+        return cosine(float(np.quantile(found.away[same], 0.95))) if same.any() else 0.0
 
     def nearest(self, faces: Sequence[FaceId]) -> tuple[LooseFace, ...]:
         """Each of some faces, whosever they are, with the nearest face of anybody but itself; nearest first."""
-        return self._with_nearest(np.array([self.row(face) for face in faces], np.int64))
+        rows = np.array(sorted(self.row(face) for face in faces), np.int64)
+        return self._with_nearest(nearest_of(self.faces.vectors.view(np.ndarray), self.state, rows, self.lists))
 
-    def _with_nearest(self, rows: NDArray[np.int64]) -> tuple[LooseFace, ...]:
-        """Somebody of whom the curator said that they are not it is not offered."""
-        near, away = nearest_owned(self.faces.vectors, rows, self.state.owner)
-        said = self.state.not_person
-        for i in np.flatnonzero(np.isin(rows, said[:, 0])).tolist():
-            ruled_out = np.isin(self.state.owner, said[said[:, 0] == rows[i], 1])
-            others = np.where(ruled_out, np.int32(-1), self.state.owner)
-            near[i : i + 1], away[i : i + 1] = nearest_owned(self.faces.vectors, rows[i : i + 1], others)
+    def _with_nearest(self, found: Nearest) -> tuple[LooseFace, ...]:
+        order = np.lexsort((found.rows, found.away))
         people, ids = self.state.people, self.faces.ids
+        columns = (found.rows, found.person, found.near, found.away, np.where(found.near >= 0, found.cosine, 0.0))
         return tuple(
-            LooseFace(
-                ids[row],
-                people[self.state.owner[at]] if at >= 0 else None,
-                ids[at] if at >= 0 else None,
-                float(distance),
-                cosine(float(distance)) if at >= 0 else 0.0,
-            )
-            for distance, row, at in sorted(zip(away.tolist(), rows.tolist(), near.tolist(), strict=True))
+            LooseFace(ids[row], people[p] if p >= 0 else None, ids[at] if at >= 0 else None, away, cosine)
+            for row, p, at, away, cosine in zip(*(column[order].tolist() for column in columns), strict=True)
         )
 
 

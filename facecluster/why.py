@@ -61,6 +61,8 @@ class Bridge:
         Of the edge between them.
     n_smaller : int
         Faces of the smaller half.
+    n_hanging : int
+        Faces that would part from the rest of the person without `face`.
     """
 
     face: FaceId
@@ -68,6 +70,7 @@ class Bridge:
     weight: float
     distance: float
     n_smaller: int
+    n_hanging: int
 
 
 @dataclass(frozen=True)
@@ -164,14 +167,19 @@ def _joined(view: View, row: int, tree: PersonTree) -> Joined | None:
         return None
     first = int(edges[0])  # the lightest: edges ascend
     other = int(tree.u[first] + tree.v[first]) - at
-    below, parent = _sides(tree)
-    sides = [int(below[x]) if parent[x] == at else len(tree) - int(below[at]) for x in _ends(tree, edges, at)]
     return Joined(
         view.faces.ids[int(tree.rows[other])],
         float(tree.weight[first]),
         float(tree.distance[first]),
-        len(tree) - 1 - max(sides),
+        _n_hanging(tree, at, *_sides(tree)),
     )
+
+
+def _n_hanging(tree: PersonTree, at: int, below: NDArray[np.int64], parent: NDArray[np.int64]) -> int:
+    """Faces that would part from the largest part of the rest without the face at a place."""
+    edges = np.flatnonzero((tree.u == at) | (tree.v == at))
+    sides = [int(below[x]) if parent[x] == at else len(tree) - int(below[at]) for x in _ends(tree, edges, at)]
+    return len(tree) - 1 - max(sides)
 
 
 def _ends(tree: PersonTree, edges: NDArray[np.int64], at: int) -> Sequence[int]:
@@ -228,6 +236,7 @@ def bridges(view: View, tree: PersonTree, most: int = 3) -> tuple[Bridge, ...]:
                 float(tree.weight[edge]),
                 float(tree.distance[edge]),
                 smaller,
+                _n_hanging(tree, near, below, parent),
             )
         )
         if len(found) == most:

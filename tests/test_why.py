@@ -116,6 +116,13 @@ def test_what_hangs_on_a_face_is_all_but_the_largest_part_without_it(library, pe
         assert why(library.view(), face, tree).joined.n_hanging == sum(sizes) - max(sizes)
 
 
+def test_a_bridge_says_what_would_part_without_its_first_face(library, person):
+    tree, ids = tree_of(library, person), library.view().ids_of(person)
+    for bridge in bridges(library.view(), tree, most=100):
+        sizes = parts_without(tree, ids.index(bridge.face))
+        assert bridge.n_hanging == sum(sizes) - max(sizes)
+
+
 def test_the_bridge_of_two_people_who_were_merged_lies_between_them(library):
     a, b = [card.id for card in library.view().people()[:2]]
     of_a, of_b = library.view().ids_of(a), library.view().ids_of(b)

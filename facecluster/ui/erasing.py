@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
+
 import streamlit as st
 
-from facecluster.model import PersonId
+from facecluster.exporting import person_as_json
+from facecluster.model import FaceId, PersonId
 from facecluster.ui import session, widgets
+from facecluster.view import View
+
+_SAID = (
+    ("confirmation", "confirmations"),
+    ("time that a face is not somebody", "times that a face is not somebody"),
+    ("answer about who is one person", "answers about who is one person"),
+)
 
 
 def button(person: PersonId) -> None:
@@ -28,6 +40,13 @@ def dialog(person: PersonId) -> None:
         name, n = view.person(person).name, len(view.everything_of(person)[0])
         for text in _what_goes(person):
             st.text(text)
+        service = session.service()
+        st.download_button(
+            f"Save all of it first: {widgets.faces(n)} and what was said, as JSON",
+            lambda: person_as_json(service.view(), person, service.crop),
+            file_name=f"{_file_name(name) or person}.json", mime="application/json", key="erase-save",
+            on_click="ignore",
+        )  # fmt: skip
         with st.container(key="fc-warn-erase"):
             st.text("This cannot be undone.")
         wanted = f"{n:,}, or the name," if name else f"{n:,}"
@@ -50,6 +69,13 @@ def _what_goes(person: PersonId) -> list[str]:
     where = "on this machine and in Pinecone" if settings.has_pinecone else "on this machine"
     gone = f" ({len(faces) - n_here:,} of them are no longer in the library)" if len(faces) > n_here else ""
     lines = [f"{widgets.faces(len(faces))}{gone}: their vectors and cut-out pictures, {where}."]
+    said = [
+        f"{n:,} {words[n != 1]}"
+        for words, n in zip(_SAID, what_was_said(view, faces, people), strict=True)
+        if n
+    ]  # fmt: skip
+    if said:
+        lines.append(f"What was said of these faces: {', '.join(said)}.")
     whose = f"The name “{name}”" if name else "The person"
     merged = f", {widgets.plural(len(people) - 1, 'person', 'people')} merged into them" if len(people) > 1 else ""
     kept = "in Supabase" if settings.has_supabase else "on this machine"
@@ -57,6 +83,18 @@ def _what_goes(person: PersonId) -> list[str]:
     if any(view.faces.url[row] for row in view.rows(person).tolist()):
         lines.append("The photos that these faces are in stay where they are: they belong to others as well.")
     return lines
+
+
+def _file_name(name: str) -> str:
+    """A name as that of a file on any system."""
+    return re.sub(r"[^\w .-]", "_", name).strip(" .")[:60]
+
+
+def what_was_said(view: View, faces: Sequence[FaceId], people: Sequence[PersonId]) -> tuple[int, int, int]:
+    """Facts that go with some faces and people: confirmed faces, faces ruled out, and links between faces."""
+    gone = {*faces, *people}
+    count = Counter(kind for kind, subject, other in view.snapshot.facts if gone & {subject, other})
+    return count["pin"], count["not_person"], count["link"]
 
 
 def _ask(person: PersonId) -> None:

@@ -102,6 +102,12 @@ def _draw(face: FaceId) -> bool:
     return True
 
 
+def _set_aside(face: FaceId) -> None:
+    """Ignore a face, as a button's callback."""
+    close()
+    session.act(lambda: session.service().mark([face], "ignored"))
+
+
 def dialog(face: FaceId, actions: Callable[[], None] | None = None) -> None:
     """The photo a face is in and who else is there, or why it is where it is; and what can be done about the face."""
     is_why = "why" in st.query_params
@@ -113,7 +119,7 @@ def dialog(face: FaceId, actions: Callable[[], None] | None = None) -> None:
         if is_why:
             _head(face, with_picture=True)
             _actions(face, is_why, actions)
-            why.panel(face)
+            why.panel(face, _set_aside)
         else:
             _head(face, with_picture=not _draw(face))
             _actions(face, is_why, actions)

@@ -22,6 +22,7 @@ from facecluster.config import Settings, load_settings
 from facecluster.errors import FaceClusterError, StoreError, StoreUnavailableError
 from facecluster.images import square
 from facecluster.jobs import Jobs
+from facecluster.leftovers import look_alike_now
 from facecluster.model import FaceId, PersonId
 from facecluster.ports import KEPT_RUNS as KEPT_RUNS
 from facecluster.service import Service
@@ -43,6 +44,7 @@ class News:
     text: str
     revision: int | None = None
     confirm: PersonId | None = None  # a person just named, whose faces could be confirmed as well
+    alike: tuple[PersonId, tuple[FaceId, ...]] | None = None  # loose faces that are likely a person's since
 
 
 @dataclass(frozen=True)
@@ -179,13 +181,14 @@ def act(do: Callable[[], object], text: str = "", confirm: PersonId | None = Non
     `text` is what to say; left out, it is the title under which history has it.
     """
     with told():
-        before = service().view().snapshot.revision
+        before = service().view()
         do()
         with suppress(StoreError):  # it is written; that its title cannot be read must not say otherwise
             record = next(iter(service().history(1)), None)
-            if record is not None and record.revision > before:
+            if record is not None and record.revision > before.snapshot.revision:
                 undone_by = None if record.n_erased else record.revision
-                st.session_state["fc_news"] = News(text or record.title, undone_by, confirm)
+                alike = look_alike_now(before, service().view())
+                st.session_state["fc_news"] = News(text or record.title, undone_by, confirm, alike)
 
 
 def is_done() -> bool:
@@ -202,6 +205,12 @@ def news() -> News | None:
     """What was just done."""
     found = st.session_state.get("fc_news")
     return found if isinstance(found, News) else None
+
+
+def show_alike(person: PersonId, some: tuple[FaceId, ...]) -> None:
+    """Go to Noise and see just these faces, which are likely a person's, as a button's callback."""
+    remember("alike", (person, some))
+    open_page("noise", like=person)
 
 
 def dismiss_news() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -56,12 +56,15 @@ export default function ({ parentElement, data }) {
 )
 
 
-def panel(face: FaceId) -> None:
-    """Everything that speaks for and against a face where it is; nothing for a face that is nobody's."""
+def panel(face: FaceId, set_aside: Callable[[FaceId], None]) -> None:
+    """Everything that speaks for and against a face where it is; nothing for a face that is nobody's.
+
+    `set_aside` is the callback of the buttons that set aside a face which holds two halves together.
+    """
     view = session.view()
     card = view.face(face)
     if card.person is None:
-        st.text("It is nobody's. Noise shows whom it is nearest to.")
+        st.text("It is nobody's. Noise shows whom it is nearest to, and what was set aside.")
         return
     tree = splitting.tree_of(card.person)
     found = why.why(view, face, tree)
@@ -79,7 +82,7 @@ def panel(face: FaceId) -> None:
         _likeness([found.elsewhere], cut, "other", _whose(found.elsewhere))
     if found.joined is not None:
         widgets.facts([("Joined at", _joined(found.joined))], "why")
-    _bridges(why.bridges(view, tree, 2), face, len(tree), name)
+    _bridges(why.bridges(view, tree, 2), face, len(tree), name, set_aside)
 
 
 def _verdict(card: FaceCard, found: Why, name: str) -> str:
@@ -139,8 +142,10 @@ def _joined(joined: Joined) -> str:
     return text
 
 
-def _bridges(found: Sequence[Bridge], face: FaceId, n_faces: int, name: str) -> None:
-    """The pairs that hold two halves of the person together."""
+def _bridges(
+    found: Sequence[Bridge], face: FaceId, n_faces: int, name: str, set_aside: Callable[[FaceId], None]
+) -> None:
+    """The pairs that hold two halves of the person together, and the offer to set one face of each aside."""
     if not found:
         return
     _head(f"What holds the halves of {name} together", None)
@@ -153,4 +158,15 @@ def _bridges(found: Sequence[Bridge], face: FaceId, n_faces: int, name: str) -> 
             pair = "This face and another" if is_this else "These two"
             halves = f"{bridge.n_smaller:,} and {n_faces - bridge.n_smaller:,} faces"
             at = widgets.alike(bridge.weight, cosine(bridge.weight))
-            widgets.small(f"{pair} hold {halves} together, at {at}", f"bridge-{number}")
+            widgets.small(f"{pair} hold {halves} together, at {at}. {_without(bridge, name)}", f"bridge-{number}")
+            st.button(
+                "Set the first aside", key=f"bridge-aside-{number}", on_click=set_aside, args=(bridge.face,),
+                help="It is ignored from now on; Noise can take it back. Nobody else moves before the next run.",
+            )  # fmt: skip
+
+
+def _without(bridge: Bridge, name: str) -> str:
+    """What the first face of a bridge does for the person."""
+    if not bridge.n_hanging:
+        return f"Without the first, nobody else would part from {name}."
+    return f"Without the first, {widgets.faces(bridge.n_hanging)} would part from {name}."

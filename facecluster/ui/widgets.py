@@ -162,9 +162,21 @@ def _news() -> None:
                     args=(lambda: session.service().confirm(card.id),),
                     help="Pins these faces: no later clustering moves them.",
                 )
+        if said.alike is not None and said.alike[1]:
+            st.button(
+                like_now(*said.alike, more=" more"), key="fc-news-alike", on_click=session.show_alike, args=said.alike,
+                help="Faces that are nobody's and are as much like this person as nearly all of their own, since now.",
+            )  # fmt: skip
         if said.revision is not None:
             st.button("Undo", key="fc-news-undo", shortcut="Mod+Z", on_click=session.undo, args=(said.revision,))
         st.button("Close", key="fc-news-close", type="tertiary", on_click=session.dismiss_news)
+
+
+def like_now(person: PersonId, some: Sequence[FaceId], more: str = "") -> str:
+    """That some loose faces look like somebody, for a label."""
+    card = session.view().card_of.get(person)
+    n = len(some)
+    return f"{n:,}{more} look{'s' if n == 1 else ''} like {whom(card.name if card is not None else '')} now"
 
 
 def empty(title: str, text: str, page: str = "", label: str = "") -> None:

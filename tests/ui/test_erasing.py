@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
 from facecluster.errors import StoreUnavailableError
+from facecluster.exporting import person_as_json
 from facecluster.stores.local_people import LocalPeopleStore
 
 
@@ -102,3 +106,32 @@ def test_after_a_failure_on_the_way_it_can_be_repeated(app, demo_library, anna, 
     test.button(key="erase-now").click().run()
     assert not test.exception
     assert anna.id not in demo_library.view().snapshot.people
+
+
+def test_everything_of_a_person_can_be_saved_first_and_imported_again(app, demo_library, anna, texts, tmp_path):
+    faces = demo_library.view().ids_of(anna.id)
+    demo_library.confirm(anna.id, faces[:3])
+    demo_library.reject(faces[4:5], demo_library.view().cards[1].id)
+    test = asked(app, anna.id)
+    assert "What was said of these faces: 3 confirmations, 1 time that a face is not somebody." in texts(test)
+    label = f"Save all of it first: {len(faces)} faces and what was said, as JSON"
+    assert [button.proto.label for button in test.get("download_button")] == [label]
+
+    saved = json.loads(person_as_json(demo_library.view(), anna.id, demo_library.crop))
+    assert (saved["person"], saved["name"]) == (anna.id, "Anna")
+    assert {(fact["kind"], fact["value"]) for fact in saved["facts"] if fact["subject"] == faces[0]} == {
+        ("pin", anna.id)
+    }
+    assert {fact["kind"] for fact in saved["facts"]} >= {"name", "pin", "not_person"}
+    lines = tmp_path / "anna.jsonl"
+    lines.write_text("\n".join(json.dumps(face) for face in saved["faces"]), "utf-8")
+    before = demo_library.view().faces
+    demo_library.erase(anna.id, len(faces))
+    report = demo_library.import_files([lines])
+    assert (report.added, report.refused, report.without_picture) == (len(faces), (), ())
+    after = demo_library.view().faces
+    for face in faces:
+        old, new = before.row[face], after.row[face]
+        np.testing.assert_allclose(after.vectors[new], before.vectors[old], atol=1e-7)
+        assert (after.photo[new], after.folder[new]) == (before.photo[old], before.folder[old])
+        assert after.picture_marks[new] == before.picture_marks[old]

@@ -8,6 +8,8 @@ import pytest
 
 from facecluster.model import UserId
 from facecluster.service import Service
+from facecluster.ui.splitting import tree_of
+from facecluster.why import bridges
 
 
 @pytest.fixture
@@ -48,6 +50,19 @@ def test_the_dialog_gives_the_evidence_for_a_face(app, demo_library, anna, texts
     assert "Nearest of anybody else" in texts(test)
     assert "Joined at" in texts(test)
     assert "What holds the halves of Anna together" in texts(test)
+
+
+def test_a_face_that_holds_two_halves_together_can_be_set_aside(app, demo_library, anna, texts):
+    face = demo_library.view().faces_of(anna.id)[0].id
+    test = app("person", id=anna.id, photo=face, why="1")
+    bridge = bridges(demo_library.view(), tree_of(anna.id), 2)[0]
+    assert f"Without the first, {bridge.n_hanging:,} face" in texts(test) or not bridge.n_hanging
+    test.button(key="bridge-aside-0").click().run()
+    assert not test.exception
+    assert demo_library.view().set_aside == [(bridge.face, "ignored")]
+    assert "photo" not in test.query_params
+    test.button(key="fc-news-undo").click().run()
+    assert demo_library.view().owner(bridge.face) == anna.id
 
 
 def test_photo_and_reason_are_two_sides_of_one_dialog(app, demo_library, anna, texts):

@@ -1,0 +1,304 @@
+"""The Noise page: the faces that are nobody's under headings that can be answered at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from facecluster.leftovers import (
+    NEAR,
+    NEARLY,
+    Leftovers,
+    Section,
+    alike_sections,
+    person_sections,
+    sections,
+    sharp,
+)
+from facecluster.model import FaceId, PersonId
+from facecluster.ui import face_grid, giving, photo, session, widgets
+from facecluster.view import View
+
+ORDERS = {"person": "Nearest person", "alike": "Alike", "sharp": "Sharpest"}
+_TARGETS = 10  # people in the strip onto whom faces are dragged
+_ONE_BY_ONE = "one-by-one"
+_SHORT = 12  # letters of a name that a button of a heading has room for
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """What is drawn: sections, and a tile for each of their faces in the same order; which faces were asked for."""
+
+    sections: tuple[Section, ...]
+    rows: tuple[face_grid.Row, ...]
+    headings: tuple[face_grid.Section, ...]
+    spec: str
+
+    def section(self, id: str) -> Section | None:
+        """A section by its id."""
+        return next((one for one in self.sections if one.id == id), None)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _leftovers(library: str) -> Leftovers:
+    """One for all sessions of a library."""
+    del library
+    return Leftovers()
+
+
+def arranged(tab: str, order: str, is_sharp: bool, only: tuple[FaceId, ...] | None = None) -> Arranged:
+    """The loose faces of a tab in an order: all, the sharp ones, or only some."""
+    library, view = repr(session.settings()), session.view()
+    left = _leftovers(library)
+    if tab != "nobody" or order == "sharp" or left.is_ready(view):
+        return _arranged(library, view.version, tab, order, is_sharp, only, view, left)
+    with st.spinner(f"Comparing {widgets.faces(len(view.noise_rows))} that are nobody's"):
+        return _arranged(library, view.version, tab, order, is_sharp, only, view, left)
+
+
+# A selection draws the page anew, and thousands of tiles stay what they are.
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _arranged(
+    library: str,
+    version: str,
+    tab: str,
+    order: str,
+    is_sharp: bool,
+    only: tuple[FaceId, ...] | None,
+    _view: View,
+    _left: Leftovers,
+) -> Arranged:
+    del library, version
+    shown = None if only is None else frozenset(only)
+    if is_sharp:
+        shown = sharp(_view) if shown is None else shown & sharp(_view)
+    found = tuple(one for one in _sections(_view, _left, tab, order, shown) if one.faces)
+    rows = tuple(_row(_view, section, at) for section in found for at in range(len(section.faces)))
+    headings = tuple(_heading(_view, one, is_first=one is found[0]) for one in found)
+    return Arranged(found, rows, headings, f"{tab} {order} {is_sharp} {only}")
+
+
+def _sections(view: View, left: Leftovers, tab: str, order: str, shown: frozenset[FaceId] | None) -> Iterable[Section]:
+    if tab == "blurred":
+        return person_sections(view.too_blurred, view.usual_cosine)
+    if tab == "like":
+        return person_sections([one for one in view.noise if shown is None or one.face in shown], view.usual_cosine)
+    if order == "sharp":
+        return [_by_sharpness(view, shown)]
+    groups = left.groups(view)
+    if order == "alike":
+        return alike_sections(view, groups, {f.face: f for f in view.noise if shown is None or f.face in shown})
+    return sections(view, groups, shown)
+
+
+def _row(view: View, section: Section, at: int) -> face_grid.Row:
+    face, alike = section.faces[at].face, section.likeness[at]
+    return face_grid.Row(face, "", f"{alike:.2f}", face, warning=_warning(view, face), likeness=(alike, section.cut))
+
+
+def _by_sharpness(view: View, shown: frozenset[FaceId] | None) -> Section:
+    blur = view.faces.blur_score
+    some = [one for one in view.noise if shown is None or one.face in shown]
+    some.sort(key=lambda one: (-_known(float(blur[view.row(one.face)])), one.face))
+    return Section(_ONE_BY_ONE, "nobody", None, tuple(some), tuple(one.cosine for one in some), view.usual_cosine)
+
+
+def _known(score: float) -> float:
+    return score if score == score else -1.0  # an unknown score is no number
+
+
+def _warning(view: View, face: FaceId) -> str:
+    score = float(view.faces.blur_score[view.row(face)])
+    least = view.live_blur_threshold
+    return "blurred" if score < least else "nearly blurred" if score < NEARLY * least else ""
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def _heading(view: View, section: Section, is_first: bool) -> face_grid.Section:
+    n, face = len(section.faces), section.faces[0].face
+    if section.id == _ONE_BY_ONE:
+        return face_grid.Section(section.id, "", n)
+    if section.kind == "person" and section.person is not None:
+        card = view.card_of[section.person]
+        whom = card.name or f"an unnamed person of {widgets.faces(card.n_faces)}"
+        deeds = (("open", "See this person"), *_person_deeds(section, card.name))
+        return face_grid.Section(
+            section.id, f"Nearest to {whom}", n, person_line(view, section, is_first), card.cover, deeds
+        )
+    if section.kind == "alike":
+        deeds = (("new", f"New person from {n:,}"), ("ignore", f"Ignore {n:,}"))
+        return face_grid.Section(section.id, "Alike among themselves", n, alike_line(view, section), face, deeds)
+    return face_grid.Section(
+        section.id, "Near nobody", n, f"{widgets.faces(n)}, unlike everybody and unlike each other"
+    )
+
+
+def _person_deeds(section: Section, name: str) -> tuple[tuple[str, str], ...]:
+    """Answers for the whole section, at most three: they stand in one line on a phone as well."""
+    n, n_likely = len(section.faces), len(section.likely)
+    every = "it" if n == 1 else f"all {n:,}"
+    whom = name if name and len(name) <= _SHORT else "theirs"
+    if n_likely == n:
+        to = f" to {whom}" if whom != "theirs" else ""
+        return ("all", f"Assign {every}{to}"), ("not", f"Not {whom}: {n:,}")
+    if n_likely:
+        some = ("likely", f"Assign {n_likely:,} likely"), ("all", f"Assign {every}")
+        return (*some, ("not", f"Not {whom}: {n - n_likely:,}"))
+    return ("all", f"Assign {every}"), ("not", f"Not {whom}: {n:,}"), ("ignore", f"Ignore {n:,}")
+
+
+def person_line(view: View, section: Section, is_first: bool) -> str:
+    """How many faces, how many of them likely, and how many blurred; at the first one, what the mark is."""
+    n, n_likely = len(section.faces), len(section.likely)
+    n_blurred = sum(bool(_warning(view, one.face)) for one in section.faces)
+    said = [widgets.faces(n), "all likely" if n_likely == n else f"{n_likely or 'none'} likely"]
+    if n_blurred:
+        said.append(f"{n_blurred:,} blurred or nearly")
+    mark = f". The mark is cosine {section.cut:.2f}: likely from there on" if is_first and section.cut else ""
+    return ", ".join(said) + mark
+
+
+def alike_line(view: View, section: Section) -> str:
+    """How alike a group is, and whom it is nearest to."""
+    best = max(section.faces, key=lambda one: one.cosine)
+    card = view.card_of.get(best.person) if best.person is not None else None
+    near = "near nobody" if card is None or best.cosine < NEAR else (
+        f"nearest to {widgets.called(card.name)} at {best.cosine:.2f}"
+    )  # fmt: skip
+    mean = sum(section.likeness) / len(section.likeness)
+    apart = section.cut is not None and mean < section.cut
+    return f"{widgets.faces(len(section.faces))}, {near}" + (", a little too far apart for a person" if apart else "")
+
+
+# --- drawing --------------------------------------------------------------------------------------------------------
+
+
+def draw(tab: str, found: Arranged) -> None:
+    """The grid with what can be done to a section, to what is selected, and to the face that has the focus."""
+    scope = f"noise-{tab}"
+    near = {one.face: one.person for section in found.sections for one in section.faces}
+    session.keep_selected(scope, near)
+    deeds = face_grid.Deeds(
+        open=_open,
+        drop=lambda faces, onto: give(scope, faces, PersonId(onto)),
+        section=lambda section, deed: _answer(scope, found, section, deed),
+        keys={"o": _open, "i": lambda face: done(scope, lambda: session.service().mark([FaceId(face)], "ignored"))},
+    )
+    face_grid.show(
+        scope, found.rows, None, deeds, label="Faces that are nobody's", kind="faces", spec=found.spec,
+        targets=_targets(found), sections=[one for one in found.headings if one.title],
+    )  # fmt: skip
+    widgets.action_bar(scope, "face", lambda chosen: _about_selected([FaceId(one) for one in chosen], near, scope))
+    chosen = [FaceId(one) for one in session.selected(scope)]
+    giving.dialog(scope, "Assign", chosen, lambda to: give(scope, chosen, to))
+
+
+def _targets(found: Arranged) -> list[face_grid.Target]:
+    """Named people onto whom faces can be dragged: those whose faces these may be, then those with most faces."""
+    view = session.view()
+    near = [view.card_of[one.person] for one in found.sections if one.kind == "person" and one.person is not None]
+    named = {card.id: card for card in (*near, *view.cards) if card.name and card.n_faces}
+    return [face_grid.Target(card.id, card.name, card.cover) for card in list(named.values())[:_TARGETS]]
+
+
+def _answer(scope: str, found: Arranged, id: str, deed: str) -> None:
+    """A button of a heading, as its callback."""
+    section, service = found.section(id), session.service()
+    if section is None:
+        return
+    person, faces, likely = section.person, section.ids, section.likely
+    if deed == "ignore":
+        done(scope, lambda: service.mark(faces, "ignored"))
+    elif deed == "new":
+        done(scope, lambda: service.new_person(faces))
+    elif person is None:
+        return
+    elif deed == "open":
+        session.open_person(person)
+    elif deed == "not":
+        rest = [face for face in faces if face not in likely] or faces
+        done(scope, lambda: service.reject(rest, person))
+    else:
+        give(scope, likely if deed == "likely" else faces, person)
+
+
+def _about_selected(chosen: list[FaceId], near: dict[FaceId, PersonId | None], scope: str) -> None:
+    view, service, n = session.view(), session.service(), len(chosen)
+    people = {near[face] for face in chosen}
+    if len(people) == 1 and None not in people:
+        (person,) = people
+        assert person is not None  # noqa: S101
+        name = widgets.whom(view.card_of[person].name, "the nearest person")
+        st.button(
+            f"Assign {n:,} to {name}", key="noise-assign", type="primary", shortcut="A",
+            on_click=give, args=(scope, chosen, person),
+        )  # fmt: skip
+    st.button(f"Assign {n:,} to…", key="noise-move", shortcut="M", on_click=giving.ask, args=(scope,))
+    for words, key, letter, do in (
+        (f"New person from {n:,}", "noise-new", "P", lambda: service.new_person(chosen)),
+        (f"Ignore {n:,}", "noise-ignore", "I", lambda: service.mark(chosen, "ignored")),
+        (f"Not a face: {n:,}", "noise-no-face", "X", lambda: service.mark(chosen, "not_a_face")),
+    ):
+        st.button(words, key=key, shortcut=letter, on_click=done, args=(scope, do))
+
+
+def _open(face: str) -> None:
+    photo.open_it(FaceId(face))
+
+
+def give(scope: str, faces: Sequence[str], to: PersonId) -> None:
+    """Give faces to somebody, as a callback."""
+    some = [FaceId(face) for face in faces]
+    done(scope, lambda: session.service().move(some, to))
+
+
+def done(scope: str, do: Callable[[], object]) -> None:
+    """Do what a button says, as its callback."""
+    giving.close()
+    session.act(do)
+    if session.is_done():
+        session.clear_selection(scope)
+
+
+def draw_set_aside(faces: Sequence[tuple[FaceId, str]]) -> None:
+    """Faces that were set aside, and why, in words."""
+    scope = "noise-aside"
+    session.keep_selected(scope, dict(faces))
+    rows = [face_grid.Row(face, "", why, face) for face, why in faces]
+    face_grid.show(scope, rows, None, face_grid.Deeds(_open), label="Faces set aside", kind="faces")
+    widgets.action_bar(scope, "face", lambda chosen: _take_back(scope, [FaceId(one) for one in chosen]))
+
+
+def _take_back(scope: str, chosen: list[FaceId]) -> None:
+    st.button(
+        f"Take back {len(chosen):,}", key="noise-back", type="primary", on_click=done,
+        args=(scope, lambda: session.service().mark(chosen, None)),
+    )  # fmt: skip
+
+
+# --- just the faces that look like somebody now ---------------------------------------------------------------------
+
+
+def asked_for() -> tuple[PersonId | None, tuple[FaceId, ...]]:
+    """The person in the address, and the faces that look like them since an act, as far as they still do.
+
+    In another session, where the act is not known, these are all that are likely theirs.
+    """
+    view = session.view()
+    person = view.survivor(PersonId(st.query_params.get("like", "")))
+    if person is None:
+        return None, ()
+    likely = [one.face for one in view.noise if one.person == person and one.cosine >= view.usual_cosine]
+    known = session.recall("alike")
+    if isinstance(known, tuple) and known[0] == person:
+        likely = [face for face in likely if face in known[1]]
+    return person, tuple(likely)
+
+
+def ask_for_everything() -> None:
+    """Show all loose faces again, as a button's callback."""
+    st.query_params.pop("like", None)
