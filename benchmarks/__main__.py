@@ -16,7 +16,18 @@ from pathlib import Path
 
 from benchmarks.report import ROOT, Row, machine, write
 
-PARTS = ("engine", "extraction", "projection", "resume", "cluster", "accuracy", "hosted", "screens", "screens_map")
+PARTS = (
+    "engine",
+    "extraction",
+    "projection",
+    "resume",
+    "cluster",
+    "accuracy",
+    "hosted",
+    "screens",
+    "screens_map",
+    "screens_tune",
+)
 RESULTS = ROOT / "benchmarks" / "results"
 
 
