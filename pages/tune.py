@@ -5,12 +5,12 @@ from dataclasses import replace
 import streamlit as st
 
 from facecluster.ui import (
-    charts,
     fetching,
     gauge_words,
     plan_lines,
     plan_words,
     session,
+    settings_map,
     stability,
     strictness,
     tuning,
@@ -170,9 +170,9 @@ def where_little_changes(params) -> None:
         return
     with st.spinner("Trying every setting of the sliders"):
         shown = stability.outlook(params)
-    st.plotly_chart(
-        stability.figure(shown, st.context.theme.type == "dark"), theme=None, config=charts.STILL, key="tune-steady",
-        alt=stability.alt_words(shown, params),
+    settings_map.show(
+        "tune-steady", shown.drawing, shown.stability, shown.here, shown.found.cell, stability.alt_words(shown, params),
+        tuning.adopt,
     )  # fmt: skip
     with st.container(key="fc-steady-here"):
         st.text(stability.here_words(shown, params))

@@ -282,6 +282,12 @@ def told_by(component: str, what: str) -> list[Any]:
     return found.get(what) or []
 
 
+def told_as(component: str, what: str) -> Any:
+    """The one thing that a component of ours told, for its callback; None for nothing."""
+    found: Mapping[str, Any] = st.session_state.get(component, {})
+    return found.get(what)
+
+
 def remember(name: str, value: object) -> None:
     """Keep something until the next run (a question to ask in a dialog)."""
     st.session_state[f"fc_note_{name}"] = value
