@@ -47,6 +47,8 @@ def want(params: Params) -> None:
     """Follow the sliders."""
     if params.setting != session.recall("adopted"):
         session.forget("adopted")
+    if params != wanted()[0]:
+        session.forget("shown_tune")  # a long list was asked for of another plan
     session.remember("tune", (_library(), params, wanted()[1]))
 
 
@@ -90,15 +92,17 @@ class Bench:
 
     Attributes
     ----------
-    then, today, without_epsilon : Counts | None
-        As the plan would have it, as it is, and as it would be with epsilon 0.
+    then, today : Counts | None
+        As the plan would have it, and as it is.
+    warnings : Sequence[Warned]
+        What to look at before publishing.
     """
 
     plan: Plan
     told: tuple[plan_words.Story, ...]
     then: gauge_words.Counts
     today: gauge_words.Counts | None
-    without_epsilon: gauge_words.Counts | None
+    warnings: Sequence[gauge_words.Warned]
     is_single_person: bool
 
 
@@ -128,7 +132,8 @@ def _bench(_service: Service, library: str, version: str, key: str, _params: Par
     del key
     view = _service.view()
     plan = _service.plan(_params)
-    then, clusters = gauge_words.plan_counts(plan, view), _service.extracted(_params)[1]
+    then, today = gauge_words.plan_counts(plan, view), gauge_words.live_counts(view)
+    clusters = _service.extracted(_params)[1]
     base = None
     if _params.epsilon > 0 and _params.method != "cut":
         strict = replace(_params, epsilon=0.0)
@@ -138,8 +143,8 @@ def _bench(_service: Service, library: str, version: str, key: str, _params: Par
         plan,
         tuple(plan_words.stories(plan, view)),
         then,
-        gauge_words.live_counts(view),
-        base,
+        today,
+        gauge_words.warnings(then, today, base),
         clusters.is_single_cluster_fallback,
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from facecluster.demo import demo_faces, synthetic_faces
-from facecluster.ui import stability
+from facecluster.ui import crops, plan_diff, stability
 
 
 def value(test, title):
@@ -168,6 +168,80 @@ def test_what_publishing_leaves_open_is_asked_and_the_answer_is_written(ready, a
     next(b for b in page.button if b.key == f"tune-yes-{asked[1].id}").click().run()
     assert not page.exception
     assert asked[1].other not in ready.view().number or asked[1].person not in ready.view().number
+
+
+def lines_of(page):
+    """The lines of the plan as the browser has them."""
+    sent = [json.loads(e.proto.json) for e in page.get("bidi_component") if e.proto.json]
+    return next(one for one in sent if isinstance(one, dict) and "lines" in one)
+
+
+def name_whoever_changes(service, name):
+    """Name somebody who has faces today and loses some with one neighbour, but not all."""
+    plan = service.plan(replace(service.defaults, min_samples=1, refine=False))
+    line = next(one for one in plan.lines if one.after > len(one.gained) and len(one.lost))
+    service.rename(line.person, name)
+    return line.person
+
+
+def test_lines_of_the_plan_go_to_the_browser_with_addresses_and_no_pictures(ready, app, monkeypatch):
+    monkeypatch.setattr(crops, "_served", True)
+    name_whoever_changes(ready, "<b>Anna</b>")
+    page = app("tune")
+    slider(page, "Neighbours").set_value(1).run()
+    assert not page.exception
+    sent = lines_of(page)
+    assert sent["lines"][0]["title"].startswith("<b>Anna</b>"), "a name is data"
+    assert all(strip["pictures"] and strip["label"] for line in sent["lines"] for strip in line["strips"])
+    assert len(json.dumps(sent)) < 600 * len(sent["lines"]) + 500
+
+
+def test_a_long_plan_is_sent_in_parts_and_shortened_when_a_slider_moves(ready, app, monkeypatch):
+    monkeypatch.setattr(crops, "_served", True)
+    monkeypatch.setattr(plan_diff, "LINES", 1)
+    monkeypatch.setattr(plan_diff, "MORE", 1)
+    page = app("tune")
+    slider(page, "Neighbours").set_value(1).run()
+    assert len(lines_of(page)["lines"]) == 1
+    button(page, "Show 1 more of ").click().run()
+    assert len(lines_of(page)["lines"]) == 2
+    slider(page, "A person needs").set_value(4).run()
+    assert len(lines_of(page)["lines"]) == 1
+
+
+def test_a_line_opens_all_its_faces_and_follows_the_slider(ready, app, texts):
+    person = name_whoever_changes(ready, "Anna *b*")
+    page = app("tune")
+    slider(page, "Neighbours").set_value(1).run()
+    next(b for b in page.button if b.key == "tune-lines-open-0").click().run()
+    assert not page.exception
+    assert "Stay with Anna *b*" in texts(page)
+    stay = [b for b in page.button if b.key.startswith("fc-open-")]
+    assert stay
+    slider(page, "Neighbours").set_value(3).run()
+    slider(page, "A person needs").set_value(20).run()
+    assert not page.exception
+    button(page, "← All changes").click().run()
+    assert "What would change" in texts(page)
+    assert ready.view().card_of[person].name == "Anna *b*"
+
+
+def test_a_face_of_a_line_opens_its_photo(ready, app, texts):
+    page = app("tune")
+    slider(page, "Neighbours").set_value(1).run()
+    next(b for b in page.button if b.key == "tune-lines-open-0").click().run()
+    next(b for b in page.button if b.key.startswith("fc-open-")).click().run()
+    assert not page.exception
+    assert "Blur score" in texts(page)
+
+
+def test_impossible_pairs_are_red_with_a_word_and_drawn_when_asked_for(ready, app, texts):
+    page = app("tune")
+    slider(page, "How strict").set_value(slider(page, "How strict").max).run()
+    said = [e.value for e in page.text]
+    assert said[said.index("Impossible pairs") + 2].startswith("Stop and look: people twice in one photo")
+    assert said[said.index("People") + 2].startswith("Stop and look: people fall together")
+    assert "twice in photo" not in texts(page)
 
 
 def test_the_first_time_shows_who_was_found(empty_library, app, texts):
