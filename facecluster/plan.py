@@ -124,8 +124,9 @@ def lines_of(
     takers = _by_first(flows(before, after))
     lines: list[PlanLine] = []
     for p in np.flatnonzero((had > 0) | (has > 0)).tolist():
-        others = [(people[q], k) for q, k in takers.get(p, ()) if q >= 0]
-        others.sort(key=lambda pair: (-pair[1], pair[0]))
+        others = [(people[q], k) for q, k in takers[p] if q >= 0] if p in takers else []
+        if len(others) > 1:
+            others.sort(key=lambda pair: (-pair[1], pair[0]))
         kind = _line_kind(int(had[p]), int(has[p]), others)
         shown = others if kind in ("split", "merged") else []
         lines.append(PlanLine(kind, people[p], names[p], int(had[p]), int(has[p]), gained[p], lost[p], tuple(shown)))
@@ -151,7 +152,10 @@ def _by_first(some: Sequence[tuple[int, int, int]]) -> dict[int, list[tuple[int,
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for one, other, n in some:
         found[one].append((other, n))
-    return {one: sorted(others, key=lambda pair: -pair[1]) for one, others in found.items()}
+    for others in found.values():
+        if len(others) > 1:
+            others.sort(key=lambda pair: -pair[1])
+    return found
 
 
 def rows_by_person(person: NDArray[np.int32], rows: NDArray[np.int32], n: int) -> list[NDArray[np.int32]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import streamlit as st
@@ -31,7 +32,7 @@ def show(key: str, title: str, plan: Plan, told: Sequence[Story]) -> None:
     if isinstance(asked, tuple):  # as `open_line` left it
         _one(key, plan, _found(told, *asked))
         return
-    counts = {kind: sum(story.kind == kind for story in told) for kind in plan_words.KINDS}
+    counts = Counter(story.kind for story in told)
     words = {"all": f"All {len(told):,}"}
     words |= {kind: f"{word} {counts[kind]:,}" for kind, word in plan_words.KINDS.items() if counts[kind]}
     with st.container(horizontal=True, key="fc-changes-head", vertical_alignment="center"):
@@ -78,11 +79,11 @@ def _found(told: Sequence[Story], key: str, people: Sequence[str]) -> Story | No
 
 def _one(key: str, plan: Plan, story: Story | None) -> None:
     """All faces of one line."""
-    st.button("← All changes", key=f"{key}-back", type="tertiary", on_click=close_line, args=(key,))
-    if story is None:
-        st.text("At this place of the sliders nothing changes for whom you looked at.")
-        return
     with st.container(gap=None, key=f"fc-diff-head-{key}"):
+        st.button("← All changes", key=f"{key}-back", type="tertiary", on_click=close_line, args=(key,))
+        if story is None:
+            st.text("At this place of the sliders nothing changes for whom you looked at.")
+            return
         st.subheader(widgets.escaped(story.title), anchor=False)
         if story.detail:
             widgets.small(story.detail, f"{key}-detail")

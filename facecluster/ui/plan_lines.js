@@ -8,6 +8,7 @@ export default function (component) {
   list.open = (id) => setTriggerValue("opened", id);
   list.show(data);
   return () => {
+    list.near.disconnect();
     list.root.remove();
     delete parentElement.planLines;
   };
@@ -31,6 +32,14 @@ class PlanLines {
       const line = event.target.closest(".line");
       if (line) this.open(line.dataset.id);
     });
+    // A plan changes faster than it is scrolled through: only lines near the window load their pictures.
+    this.near = new IntersectionObserver((seen) => {
+      for (const { target, isIntersecting } of seen) {
+        if (!isIntersecting) continue;
+        this.near.unobserve(target);
+        for (const one of target.querySelectorAll("img")) one.src = one.dataset.src;
+      }
+    }, { rootMargin: "250px" });
     this.list.addEventListener("keydown", (event) => this.press(event));
     this.list.addEventListener("focusin", (event) => this.focusable(event.target.closest(".line")));
     host.appendChild(this.root);
@@ -52,7 +61,7 @@ class PlanLines {
   item({ id, title, detail, alarm, cover, strips, aloud }, base, side) {
     const picture = (name) => {
       const address = name.startsWith("https://") ? name : `${base}${name || "none"}.jpg?s=${side}`;
-      return make("img", "", { alt: "", loading: "lazy", decoding: "async", referrerpolicy: "no-referrer", src: address });
+      return make("img", "", { alt: "", decoding: "async", referrerpolicy: "no-referrer", "data-src": address });
     };
     const words = make("span", "words", {}, make("b", "", {}, title));
     if (detail) words.append(make("small", "", {}, detail));
@@ -67,7 +76,9 @@ class PlanLines {
       make("span", "cover", {}, ...(cover === null ? [] : [picture(cover)])), words, make("span", "strips", {}, ...groups),
     );
     line.dataset.id = id;
-    return make("li", "", {}, line);
+    const item = make("li", "", {}, line);
+    this.near.observe(item);
+    return item;
   }
 
   buttons() {
