@@ -71,6 +71,7 @@ def all_runs() -> None:
         widgets.empty("Nothing published yet", "People are found and published on Tune.", "pages/tune.py", "Go to Tune")
         return
     if two_runs.asked(found) is not None:
+        st.button("← All runs", key="compare-close", type="tertiary", on_click=two_runs.close)
         two_runs.panel(found)
         return
     widgets.small(f"Kept are the last {session.KEPT_RUNS}, the live one, and each that has a name.", "runs-kept")

@@ -94,7 +94,8 @@ class SettingsMap {
     this.now = now;
     const had = this.cells.contains(this.root.getRootNode().activeElement);
     const field = (now.here ?? now.there ?? [0])[0];
-    if (field !== this.field) this.draw(field);
+    const isOther = field !== this.field;
+    if (isOther) this.draw(field);
     for (const cell of this.cells.querySelectorAll(".cell")) {
       const [b, c] = this.at(cell);
       const is = (place) => !!place && place[0] === this.field && place[1] === b && place[2] === c;
@@ -103,7 +104,8 @@ class SettingsMap {
       cell.setAttribute("aria-selected", is(now.here));
     }
     const start = now.here ?? (now.there?.[0] === this.field ? now.there : [this.field, 0, 0]);
-    this.focusable(this.cell(start[1], start[2]), had);
+    // Whoever is on the way to another cell by keys stays there when the answer to the last one comes.
+    if (isOther || !had) this.focusable(this.cell(start[1], start[2]), had);
     this.cells.setAttribute("aria-label", now.label);
     for (const other of this.others.children) {
       const isOn = Number(other.dataset.at) === this.field;

@@ -44,6 +44,11 @@ def ask(a: str, b: str) -> None:
     session.remember(NOTE, (a, b))
 
 
+def close() -> None:
+    """List all runs again, as a button's callback."""
+    session.forget(NOTE)
+
+
 def asked(runs: Sequence[RunRecord]) -> tuple[str, str] | None:
     """The two that are to be shown, where both are still kept."""
     found, known = session.recall(NOTE), {run.id for run in runs}
@@ -56,8 +61,7 @@ def panel(runs: Sequence[RunRecord]) -> None:
     with session.errors(), session.one_look():
         found = asked(runs)
         if found is None:
-            st.rerun()  # closed: all runs are listed again
-        st.button("← All runs", key="compare-close", type="tertiary", on_click=session.forget, args=(NOTE,))
+            return
         by_id = {run.id: run for run in runs}
         with st.container(horizontal=True, key="fc-two-choose"):
             a, b = (_choose(side, by_id, run) for side, run in zip("AB", found, strict=True))
