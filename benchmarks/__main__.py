@@ -27,6 +27,7 @@ PARTS = (
     "finding",
     "screens",
     "screens_map",
+    "screens_tune",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -272,22 +272,10 @@ def _faces(n: int) -> str:
 @click.pass_obj
 def runs(context: _Context, as_json: bool) -> None:
     """List published runs, newest first: the live one, the last five and those with a name are kept."""
+    from facecluster.exporting import runs_table
+
     service = context.library()
-    facts = service.view().snapshot.facts
-    table: list[dict[str, Any]] = [
-        {
-            "id": run.id,
-            "at": run.at,
-            "author": run.author,
-            "name": facts.get(("run_name", run.id, ""), ""),
-            "live": facts.get(("live_run", "", "")) == run.id,
-            "faces": run.n_faces,
-            "people": run.n_people,
-            "in_nobody": run.n_noise,
-            "params": dict(run.params),
-        }
-        for run in service.runs()
-    ]
+    table = runs_table(service.view().snapshot, service.runs())
     if as_json:
         _print_json(table)
         return
@@ -310,6 +298,31 @@ def name_run(context: _Context, run_id: str, name: str) -> None:
     service.name_run(run_id, name)
     known = service.view().snapshot.facts.get(("run_name", run_id, ""), "")
     click.echo(f"{run_id} is “{known}” and is kept." if known else f"{run_id} has no name and goes when it is old.")
+
+
+@cli.command()
+@click.option("--json", "to_json", is_flag=True, help="Changes with all their decisions as JSON.")
+@click.option("--csv", "to_csv", is_flag=True, help="A line for each decision of each change as CSV.")
+@click.option("--limit", type=click.IntRange(1), help="Only the newest N changes.")
+@click.pass_obj
+def history(context: _Context, to_json: bool, to_csv: bool, limit: int | None) -> None:
+    """List every change with who made it and when, newest first."""
+    from facecluster import exporting
+
+    if to_json and to_csv:
+        raise click.UsageError("Choose one of --json and --csv.")
+    service = context.library()
+    log = service.history(limit or max(service.view().snapshot.revision, 1))
+    if to_json:
+        click.echo(exporting.log_as_json(log))
+    elif to_csv:
+        click.echo(exporting.log_as_csv(log), nl=False)
+    else:
+        for record in log:
+            undone = f"  (takes back {record.undoes})" if record.undoes is not None else ""
+            click.echo(f"{record.revision:>6}  {record.at[:19]}  {record.author}  {record.title}{undone}")
+        if not log:
+            click.echo("Nothing has happened yet.")
 
 
 @cli.command()

@@ -16,7 +16,7 @@ A fact is the last value said; a change set holds what was said before, so takin
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from hashlib import sha256
 
 from facecluster.errors import InputError, StaleWriteError
@@ -102,9 +102,8 @@ def new_person(draft: Draft, first_face: FaceId) -> PersonId:
     return person
 
 
-def person_id(first_face: FaceId, taken: Iterable[str]) -> PersonId:
+def person_id(first_face: FaceId, taken: Container[str]) -> PersonId:
     """An id nobody has, from the person's first face."""
-    taken = set(taken)
     salt = 0
     while True:
         digest = sha256(f"{first_face}\0{salt}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -8,12 +8,13 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from facecluster.decisions import people_in
 from facecluster.errors import InputError
-from facecluster.model import FaceId, PersonId
+from facecluster.model import ChangeRecord, Decision, FaceId, PeopleSnapshot, PersonId, RunRecord
 from facecluster.view import View
 
 # A spreadsheet runs a cell that begins with one of these; the full-width forms count in some of them.
@@ -116,6 +117,57 @@ def _everything_about(view: View, face: FaceId, crop: Callable[[FaceId], bytes])
         **{key: value for key, value in known.items() if value not in (None, "")},
         "vector": [round(x, 9) for x in faces.vectors[row].tolist()],
     }
+
+
+def runs_table(snapshot: PeopleSnapshot, runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Published runs as they come, with their names and which of them is live."""
+    facts = snapshot.facts
+    return [
+        {
+            "id": run.id,
+            "at": run.at,
+            "author": run.author,
+            "name": facts.get(("run_name", run.id, ""), ""),
+            "live": facts.get(("live_run", "", "")) == run.id,
+            "faces": run.n_faces,
+            "people": run.n_people,
+            "in_nobody": run.n_noise,
+            "params": dict(run.params),
+        }
+        for run in runs
+    ]
+
+
+def log_table(log: Sequence[ChangeRecord]) -> list[dict[str, Any]]:
+    """One row for each decision of each change, newest first; a change without decisions has one row as well."""
+    nothing = Decision("person", "", "", None, None)
+    return [
+        {
+            "revision": record.revision,
+            "at": record.at,
+            "author": record.author,
+            "title": record.title,
+            "undoes": record.undoes,
+            "erased": record.n_erased,
+            "kind": one.kind if one is not nothing else "",
+            "subject": one.subject,
+            "object": one.object,
+            "before": one.before,
+            "value": one.value,
+        }
+        for record in log
+        for one in record.decisions or (nothing,)
+    ]
+
+
+def log_as_csv(log: Sequence[ChangeRecord]) -> str:
+    """`log_table` as CSV."""
+    return as_csv(log_table(log))
+
+
+def log_as_json(log: Sequence[ChangeRecord]) -> str:
+    """Changes, newest first, each with its decisions."""
+    return json.dumps([asdict(record) for record in log], ensure_ascii=False, indent=1)
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

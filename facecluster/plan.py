@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -91,6 +93,16 @@ class Plan:
         """No face would change hands."""
         return bool(np.array_equal(self.before, self.after))
 
+    @cached_property
+    def goes(self) -> Mapping[int, Sequence[tuple[int, int]]]:
+        """For each person number (-1: nobody's) who takes how many of its faces, most first; -1 is nobody again."""
+        return _by_first(flows(self.before, self.after))
+
+    @cached_property
+    def comes(self) -> Mapping[int, Sequence[tuple[int, int]]]:
+        """For each person number (-1: nobody's) from whom how many faces come, most first."""
+        return _by_first(flows(self.after, self.before))
+
     def counts(self) -> dict[LineKind, int]:
         """Number of lines of each kind."""
         found: dict[LineKind, int] = dict.fromkeys(("kept", "grown", "split", "merged", "new", "vanishing"), 0)
@@ -109,11 +121,12 @@ def lines_of(
     changed = np.flatnonzero(before != after).astype(np.int32)
     gained = rows_by_person(after[changed], changed, n)
     lost = rows_by_person(before[changed], changed, n)
+    takers = _by_first(flows(before, after))
     lines: list[PlanLine] = []
     for p in np.flatnonzero((had > 0) | (has > 0)).tolist():
-        to = after[lost[p]]
-        others = [(people[q], int(k)) for q, k in zip(*np.unique(to[to >= 0], return_counts=True), strict=True)]
-        others.sort(key=lambda pair: (-pair[1], pair[0]))
+        others = [(people[q], k) for q, k in takers[p] if q >= 0] if p in takers else []
+        if len(others) > 1:
+            others.sort(key=lambda pair: (-pair[1], pair[0]))
         kind = _line_kind(int(had[p]), int(has[p]), others)
         shown = others if kind in ("split", "merged") else []
         lines.append(PlanLine(kind, people[p], names[p], int(had[p]), int(has[p]), gained[p], lost[p], tuple(shown)))
@@ -124,6 +137,25 @@ def lines_of(
         return size == 0, not line.name, order[line.kind], -size, -line.after, line.person
 
     return tuple(sorted(lines, key=weight))
+
+
+def flows(before: NDArray[np.int32], after: NDArray[np.int32]) -> list[tuple[int, int, int]]:
+    """(from, to, faces) for each two between whom faces change hands; -1 is nobody. In the order of from and to."""
+    changed = before != after
+    width = int(after.max(initial=-1)) + 2
+    # One pass over the rows: asked person by person, 5,000 people took half a second.
+    pairs, n = np.unique((before[changed] + 1).astype(np.int64) * width + after[changed] + 1, return_counts=True)
+    return list(zip((pairs // width - 1).tolist(), (pairs % width - 1).tolist(), n.tolist(), strict=True))
+
+
+def _by_first(some: Sequence[tuple[int, int, int]]) -> dict[int, list[tuple[int, int]]]:
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for one, other, n in some:
+        found[one].append((other, n))
+    for others in found.values():
+        if len(others) > 1:
+            others.sort(key=lambda pair: -pair[1])
+    return found
 
 
 def rows_by_person(person: NDArray[np.int32], rows: NDArray[np.int32], n: int) -> list[NDArray[np.int32]]:

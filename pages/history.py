@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from facecluster.ui import fetching, plan_lines, plan_words, session, widgets
+from facecluster.ui import fetching, log_files, session, two_runs, widgets
 
 MORE = 50
-COMPARED = 30  # stories of a comparison
 
 
 def main() -> None:
@@ -28,6 +27,12 @@ def main() -> None:
 
 
 def all_changes(total) -> None:
+    with st.container(horizontal=True, key="fc-quiet-log", vertical_alignment="center"):
+        for kind, mime in (("CSV", "text/csv"), ("JSON", "application/json")):
+            st.download_button(
+                f"Save all {widgets.plural(total, 'change', 'changes')} as {kind}", log_files.maker(kind, total),
+                f"facecluster-history.{kind.lower()}", mime, key=f"log-{kind}", type="tertiary", on_click="ignore",
+            )  # fmt: skip
     n_shown = session.n_shown("changes", MORE)
     taken_back = set()
     for record in session.service().history(n_shown):  # newest first: what takes back stands before what it takes back
@@ -65,10 +70,11 @@ def all_runs() -> None:
     if not found:
         widgets.empty("Nothing published yet", "People are found and published on Tune.", "pages/tune.py", "Go to Tune")
         return
+    if two_runs.asked(found) is not None:
+        st.button("← All runs", key="compare-close", type="tertiary", on_click=two_runs.close)
+        two_runs.panel(found)
+        return
     widgets.small(f"Kept are the last {session.KEPT_RUNS}, the live one, and each that has a name.", "runs-kept")
-    asked = next((run for run in found if run.id == session.recall("compare")), None)
-    if asked is not None and live is not None:
-        differences(asked, live)
     for run in found:
         with st.container(horizontal=True, key=f"fc-row-{run.id}", vertical_alignment="center"):
             with st.container(gap="xsmall"):
@@ -83,35 +89,15 @@ def all_runs() -> None:
                 st.badge("Live", color="blue")
             else:
                 st.button(
-                    "Compare", key=f"compare-{run.id}", on_click=session.remember, args=("compare", run.id),
-                    help="Shows who differs between this run and the live one.",
+                    "Compare", key=f"compare-{run.id}", on_click=two_runs.ask, disabled=live is None,
+                    args=(run.id, live.id if live is not None else ""),
+                    help="Side by side with the live run, or with any other: who differs, and by which faces.",
                 )  # fmt: skip
                 st.button(
                     "Go back to this run", key=f"restore-{run.id}", on_click=session.act,
                     args=(lambda run_id=run.id: session.service().restore(run_id),),
                     help="Shows these people again. Names, and whatever you said about faces, stay as they are.",
                 )  # fmt: skip
-
-
-def differences(run, live) -> None:
-    """Who would change by going back to a run, as Tune tells it of a plan."""
-
-    @widgets.dialog("What going back would change", lambda: session.forget("compare"), width="medium")
-    def show() -> None:
-        plan = session.service().compared(live.id, run.id)
-        told = plan_words.stories(plan, session.view())
-        widgets.small(f"From the live run to {widgets.when(run.at)}, {widgets.in_words(run.params)}", "compared")
-        if not told:
-            st.text("Nobody differs: both runs give each face to the same person.")
-            return
-        n_faces = int((plan.before != plan.after).sum())
-        people = widgets.plural(sum(story.n_people for story in told), "person differs", "people differ")
-        st.text(f"{people}, by {widgets.faces(n_faces)}. Names stay as they are.")
-        with st.container(key="fc-lines", gap=None):
-            for at, story in enumerate(plan_words.gathered(told)[:COMPARED]):
-                plan_lines.line(story, at)
-
-    show()
 
 
 def name_of(run) -> None:

@@ -5,12 +5,15 @@ from dataclasses import replace
 import streamlit as st
 
 from facecluster.ui import (
-    charts,
+    face_grid,
     fetching,
     gauge_words,
+    photo,
+    plan_diff,
     plan_lines,
     plan_words,
     session,
+    settings_map,
     stability,
     strictness,
     tuning,
@@ -22,7 +25,8 @@ METHODS = {
     "leaf": "Smallest groups (leaf)",
     "cut": "One distance for all (cut)",
 }
-LINES = 30  # of the plan, before "Show all"
+LATER = 30  # questions that come with publishing
+FOUND = 300  # people shown before anything was published
 
 
 def main() -> None:
@@ -81,6 +85,9 @@ def bench() -> None:
         bar(shown, params)
         with steady:
             where_little_changes(params)
+        face = photo.shown()
+        if face is not None:
+            photo.dialog(face)
 
 
 # --- controls ------------------------------------------------------------------------------------------------------
@@ -170,9 +177,9 @@ def where_little_changes(params) -> None:
         return
     with st.spinner("Trying every setting of the sliders"):
         shown = stability.outlook(params)
-    st.plotly_chart(
-        stability.figure(shown, st.context.theme.type == "dark"), theme=None, config=charts.STILL, key="tune-steady",
-        alt=stability.alt_words(shown, params),
+    settings_map.show(
+        "tune-steady", shown.drawing, shown.stability, shown.here, shown.found.cell, stability.alt_words(shown, params),
+        tuning.adopt,
     )  # fmt: skip
     with st.container(key="fc-steady-here"):
         st.text(stability.here_words(shown, params))
@@ -190,22 +197,22 @@ def where_little_changes(params) -> None:
 
 
 def gauges(shown) -> None:
-    row = gauge_words.gauge_row(shown.plan, session.view(), shown.then, shown.today)
+    row = gauge_words.gauge_row(shown.plan, session.view(), shown.then, shown.today, shown.warnings)
     for at, gauge in enumerate(row):
-        with st.container(key=f"fc-gauge-{'wrong-' if gauge.is_warning else ''}{at}", gap=None):
+        with st.container(key=f"fc-gauge-{gauge.level}-{at}", gap=None):
             st.text(gauge.title)
             st.text(gauge.value)
-            st.text(gauge.line)
-            if at == 2 and gauge.is_warning:
+            st.text(gauge.words)
+            if gauge.title == gauge_words.PAIRS and gauge.level != "fine":
                 impossible(shown)
 
 
 def impossible(shown) -> None:
     """The faces of an impossible pair side by side."""
-    with st.popover("See them", key="tune-impossible", type="tertiary"):
-        for at, (words, rows) in enumerate(tuning.impossible(shown.plan)):
+    with widgets.opened("See them", "tune-impossible", "tertiary") as is_open:
+        for at, (words, rows) in enumerate(tuning.impossible(shown.plan) if is_open else ()):
             with st.container(horizontal=True, vertical_alignment="center", key=f"fc-pair-{at}"):
-                plan_lines.strip(rows)
+                plan_lines.strip(rows, len(rows))
                 st.text(words)
 
 
@@ -214,12 +221,12 @@ def asides(shown) -> None:
         for at, (text, is_wrong) in enumerate(gauge_words.aside(shown.plan.gauges, shown.today is None)):
             with st.container(key=f"fc-{'wrong' if is_wrong else 'quiet'}-{at}", width="content"):
                 st.text(text, width="content")
-    found = gauge_words.warnings(shown.then, shown.today, shown.without_epsilon)
+    for at, warning in enumerate(shown.warnings):
+        with st.container(key=f"fc-{'problem' if warning.level == 'stop' else 'warn'}-tune-{at}"):
+            st.text(warning.text)
     if shown.is_single_person:
-        found.append("HDBSCAN found no two groups; these faces are close enough to be one person.")
-    for at, text in enumerate(found):
-        with st.container(key=f"fc-warn-tune-{at}"):
-            st.text(text)
+        with st.container(key="fc-warn-tune-single"):
+            st.text("HDBSCAN found no two groups; these faces are close enough to be one person.")
 
 
 # --- what would change ---------------------------------------------------------------------------------------------
@@ -229,32 +236,11 @@ def changes(shown) -> None:
     if shown.today is None:
         first_time(shown)
         return
-    head = st.container(horizontal=True, key="fc-changes-head", vertical_alignment="center")
-    with head:
-        st.subheader("What would change", anchor=False, width="stretch")
     if not shown.told:
+        st.subheader("What would change", anchor=False)
         st.text("Nothing would change: these parameters give the people you have.")
         return
-    with head:
-        counts = {kind: sum(story.kind == kind for story in shown.told) for kind in plan_words.KINDS}
-        kinds = ["all", *(kind for kind in plan_words.KINDS if counts[kind])]
-        words = {"all": f"All {len(shown.told):,}"}
-        words |= {kind: f"{word} {counts[kind]:,}" for kind, word in plan_words.KINDS.items()}
-        kind = st.segmented_control(
-            "Show", kinds, format_func=words.get, default="all", required=True, key=f"tune-kind-{'-'.join(kinds)}",
-            label_visibility="collapsed", width="content",
-        )  # fmt: skip
-    chosen = [story for story in shown.told if story.kind == kind]
-    lines = plan_words.gathered(shown.told) if kind == "all" else chosen
-    n = session.n_shown("tune", LINES)
-    with st.container(key="fc-lines", gap=None):
-        for at, story in enumerate(lines[:n]):
-            plan_lines.line(story, at)
-    if len(lines) > n:
-        st.button(
-            f"Show all {len(lines):,}", key="tune-all", type="tertiary", on_click=session.show_more,
-            args=("tune", len(lines)),
-        )  # fmt: skip
+    plan_diff.show("tune", "What would change", shown.plan, shown.told)
 
 
 def first_time(shown) -> None:
@@ -266,23 +252,23 @@ def first_time(shown) -> None:
             "At no place are enough faces close together. Let a person need fewer faces, or fewer neighbours.",
         )
         return
+    if plan_diff.is_open("tune"):
+        plan_diff.show("tune", "", shown.plan, shown.told)
+        return
     st.subheader(f"{widgets.plural(len(found), 'person', 'people')} found", anchor=False)
     st.text(
         f"{widgets.faces(sum(story.n_faces for story in found))} belong together, the largest person has "
         f"{found[0].n_faces:,}. Publish to give them names; everything can be tuned again afterwards."
     )
-
-    def tile(at: int) -> None:
-        story = found[at]
-        face = session.view().faces.ids[story.cover]
-        widgets.face_tile(
-            face, f"found-{at}", f"A person of {widgets.faces(story.n_faces)}",
-            below=lambda: widgets.small(widgets.faces(story.n_faces), f"found-{at}"),
-        )  # fmt: skip
-
-    widgets.grid(min(len(found), 24), tile, "tune-found", "medium")
-    if len(found) > 24:
-        st.text(f"and {len(found) - 24:,} more")
+    ids = session.view().faces.ids
+    face_grid.show(
+        "tune-found",
+        [face_grid.Row(one.key, "", widgets.faces(one.n_faces), ids[one.cover]) for one in found[:FOUND]],
+        None, face_grid.Deeds(open=lambda chosen: plan_diff.open_line("tune", found, chosen)),
+        label="People found", kind="faces",
+    )  # fmt: skip
+    if len(found) > FOUND:
+        st.text(f"and {len(found) - FOUND:,} more")
 
 
 # --- questions -----------------------------------------------------------------------------------------------------
@@ -300,10 +286,10 @@ def questions(shown) -> None:
     if later:
         label = f"After publishing you will be asked {widgets.plural(len(later), 'question', 'questions')}"
         with st.expander(label, key="tune-later"):
-            for text in later[:LINES]:
+            for text in later[:LATER]:
                 st.text(text)
-            if len(later) > LINES:
-                st.text(f"and {len(later) - LINES:,} more")
+            if len(later) > LATER:
+                st.text(f"and {len(later) - LATER:,} more")
 
 
 def ask(question) -> None:

@@ -31,6 +31,7 @@ COMMANDS = [
     "erase-person",
     "runs",
     "name-run",
+    "history",
     "export",
     "verify",
     "status",
@@ -316,6 +317,23 @@ def test_runs_are_listed_newest_first_with_the_live_one_and_their_names(service)
     assert "(live)" in lines[0]
     assert lines[1].endswith("Before the trip")
     assert "has no name" in call("name-run", rows[1]["id"], "")
+
+
+def test_history_is_listed_newest_first_for_people_and_for_programs(service):
+    person = service.view().people()[0].id
+    service.rename(person, "+1 Anna")
+    service.undo(service.rename(person, "Bea"))
+    n = service.view().snapshot.revision
+    records = json.loads(call("history", "--json"))
+    assert [one["revision"] for one in records] == list(range(n, 0, -1))
+    assert records[0]["undoes"] == n - 1
+    rows = list(csv.DictReader(io.StringIO(call("history", "--csv"))))
+    named = next(row for row in rows if row["revision"] == str(n - 2))
+    assert (named["kind"], named["subject"], named["value"]) == ("name", person, "'+1 Anna")
+    lines = call("history", "--limit", "2").splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith(f"(takes back {n - 1})")
+    assert "Choose one" in CliRunner().invoke(cli.cli, ["history", "--json", "--csv"]).output
 
 
 def test_a_run_that_is_not_there_cannot_be_named(service):

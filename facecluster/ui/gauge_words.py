@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,18 @@ from numpy.typing import NDArray
 from facecluster.clustering import gauges
 from facecluster.model import BLURRED
 from facecluster.plan import Plan, refine_words
+from facecluster.suggest import PAIRS_ALLOWED, TOO_MANY
 from facecluster.ui.plan_words import joined, listed
 from facecluster.ui.widgets import faces, plural
 from facecluster.view import View
 
 Rows = NDArray[np.int32]
+# "look": something is odd, and may well be right. "stop": a name or whole people are at stake.
+Level = Literal["fine", "look", "stop"]
+WORDS: dict[Level, str] = {"fine": "", "look": "Look at it: ", "stop": "Stop and look: "}
+PAIRS = "Impossible pairs"
+# More faces of nobody than today, as shares: from both on it is worth a look.
+_MORE_TIMES, _MORE_SHARE = 1.5, 0.05
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,21 @@ class Gauge:
     title: str
     value: str
     line: str
-    is_warning: bool = False
+    level: Level = "fine"
+
+    @property
+    def words(self) -> str:
+        """The line, after the word for its colour."""
+        return f"{WORDS[self.level]}{self.line}"
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A sentence on what is wrong, and which gauge it is about."""
+
+    title: str
+    text: str
+    level: Level
 
 
 @dataclass(frozen=True)
@@ -37,6 +59,7 @@ class Counts:
     share: float
     impossible_pairs: int
     largest: int
+    faces: int = 0  # that could be somebody's
 
 
 def counts_of(owner: Rows, label: Rows, is_masked: NDArray[np.bool_], photo: Rows) -> Counts:
@@ -50,6 +73,7 @@ def counts_of(owner: Rows, label: Rows, is_masked: NDArray[np.bool_], photo: Row
         not_sure / max(int(open_rows.sum()), 1),
         gauges.impossible_pairs(owner, photo),
         int(sizes.max(initial=0)),
+        int(open_rows.sum()),
     )
 
 
@@ -65,7 +89,7 @@ def plan_counts(plan: Plan, view: View) -> Counts:
     return counts_of(plan.after, plan.label, view.state.is_masked, view.faces.photo_number)
 
 
-def gauge_row(plan: Plan, view: View, then: Counts, today: Counts | None) -> list[Gauge]:
+def gauge_row(plan: Plan, view: View, then: Counts, today: Counts | None, warned: Sequence[Warned] = ()) -> list[Gauge]:
     """People, not sure, impossible pairs, names at risk."""
     pairs = then.impossible_pairs
     knows_photos = bool((view.faces.photo_number >= 0).any())
@@ -74,25 +98,26 @@ def gauge_row(plan: Plan, view: View, then: Counts, today: Counts | None) -> lis
     kept = "Every name stays with its faces" if view.state.is_named.any() else "Nobody has a name yet"
     safe = f"{faces(n_pins)} you confirmed stay" if n_pins else kept
     today_pairs = f", {today.impossible_pairs:,} today" if today is not None else ""
-    twice = "People twice in one photo" if pairs else "Nobody twice in one photo"
+    twice = "people twice in one photo" if pairs else "Nobody twice in one photo"
+    level: dict[str, Level] = {one.title: one.level for one in warned}
+    together = f"people fall together, {then.largest:,} faces in one" if level.get("People") else ""
+    people = f"{today.people:,} today" if today is not None else "Nobody yet"
+    is_vague = today is not None and then.share >= max(_MORE_TIMES * today.share, today.share + _MORE_SHARE)
+    unsure = f"{then.share:.1%}" + (f", {faces(today.not_sure)} today" if today is not None else "")
     return [
-        Gauge("People", f"{then.people:,}", f"{today.people:,} today" if today is not None else "Nobody yet"),
+        Gauge("People", f"{then.people:,}", together or people, level.get("People", "fine")),
+        Gauge("Not sure", faces(then.not_sure), unsure, "look" if is_vague else "fine"),
         Gauge(
-            "Not sure",
-            faces(then.not_sure),
-            f"{then.share:.1%}" + (f", {faces(today.not_sure)} today" if today is not None else ""),
-        ),
-        Gauge(
-            "Impossible pairs",
+            PAIRS,
             f"{pairs:,}" if knows_photos else "Unknown",
             twice + today_pairs if knows_photos else "No photo is known",
-            is_warning=pairs > 0,
+            level.get(PAIRS, "look" if pairs else "fine"),
         ),
         Gauge(
             "Names at risk",
             f"{len(at_risk):,}" if at_risk else "None",
-            listed(at_risk) if at_risk else safe,
-            is_warning=bool(at_risk),
+            f"{listed(at_risk)} would be mixed up or fall apart" if at_risk else safe,
+            "stop" if at_risk else "fine",
         ),
     ]
 
@@ -116,21 +141,24 @@ def aside(measured: Mapping[str, float], is_first: bool = False) -> list[tuple[s
     return [(text, is_wrong) for text, is_wrong in words if text]
 
 
-def warnings(then: Counts, today: Counts | None, without_epsilon: Counts | None) -> list[str]:
+def warnings(then: Counts, today: Counts | None, without_epsilon: Counts | None) -> list[Warned]:
     """What to look at before publishing, measured against today and against epsilon 0."""
-    found = []
+    found: dict[str, Warned] = {}  # each is said once, against whichever comes first
     for other, when in ((today, "today"), (without_epsilon, "without epsilon")):
         if other is None or other.people == 0:
             continue
-        if then.largest >= 2 * other.largest:
-            found.append(
+        if then.largest >= TOO_MANY * other.largest:
+            text = (
                 f"The largest person would have {faces(then.largest)}, against {other.largest:,} {when}: "
                 "groups of different people are falling together."
             )
-        if then.impossible_pairs > 2 * other.impossible_pairs:
-            found.append(
+            found.setdefault("People", Warned("People", text, "stop"))
+        if then.impossible_pairs > TOO_MANY * other.impossible_pairs:
+            text = (
                 f"Impossible pairs rise to {then.impossible_pairs:,}, against {other.impossible_pairs:,} {when}: "
                 "these are people joined with somebody from the same photo."
             )
-    # Said once each, against whichever comes first.
-    return list({text.split(",")[0]: text for text in reversed(found)}.values())[::-1]
+            # Collages and mirrors make a few: the map of settings draws the line at the same place.
+            many = then.impossible_pairs > TOO_MANY * other.impossible_pairs + PAIRS_ALLOWED * then.faces
+            found.setdefault(PAIRS, Warned(PAIRS, text, "stop" if many else "look"))
+    return list(found.values())

@@ -41,6 +41,8 @@ class Story:
         Face rows in groups, the most telling first: who comes, who leaves.
     alarm : str
         Why to look twice; "" mostly.
+    people : tuple[PersonId, ...]
+        Whose faces are all the faces it is about.
     """
 
     kind: Kind
@@ -54,6 +56,7 @@ class Story:
     n_people: int = 1
     n_faces: int = 0
     alarm: str = ""
+    people: tuple[PersonId, ...] = ()
 
 
 @dataclass
@@ -137,7 +140,18 @@ def gathered(told: Sequence[Story]) -> list[Story]:
         kind = group[0].kind
         found.insert(
             at,
-            Story(kind, f"all-{kind}", title, detail, False, group[0].cover, strips=strips, n_people=n, n_faces=total),
+            Story(
+                kind,
+                f"all-{kind}",
+                title,
+                detail,
+                False,
+                group[0].cover,
+                strips=strips,
+                n_people=n,
+                n_faces=total,
+                people=tuple(person for story in group for person in story.people),
+            ),
         )
     return found
 
@@ -158,15 +172,14 @@ def _split(book: _Book, line: PlanLine) -> Story:
         book.stays(line),
         (line.lost,),
         n_faces=len(line.lost),
+        people=(line.person,),
     )
 
 
 def _destinations(book: _Book, line: PlanLine) -> str:
     """Where the faces that a person loses go: "100 to a new person, 48 to Jonas, 3 to nobody"."""
-    to = book.plan.after[line.lost]
-    people, counts = np.unique(to[to >= 0], return_counts=True)
-    targets = [book.line[book.plan.people[p]] for p in people.tolist()]
-    pairs = sorted(zip(targets, counts.tolist(), strict=True), key=lambda pair: -pair[1])
+    to = book.plan.goes.get(book.number[line.person], ())
+    pairs = [(book.line[book.plan.people[p]], n) for p, n in to if p >= 0]
     words = [f"{n:,} to {target.name}" for target, n in pairs if target.name]
     new = [n for target, n in pairs if not target.name and target.before == 0]
     unnamed = [n for target, n in pairs if not target.name and target.before > 0]
@@ -174,8 +187,7 @@ def _destinations(book: _Book, line: PlanLine) -> str:
         words.append(f"{sum(new):,} to {'a new person' if len(new) == 1 else f'{len(new):,} new people'}")
     if unnamed:
         words.append(f"{sum(unnamed):,} to {_unnamed(len(unnamed))}")
-    if (to < 0).any():
-        words.append(f"{int((to < 0).sum()):,} to nobody")
+    words += [f"{n:,} to nobody" for p, n in to if p < 0]
     return listed(words, 4)
 
 
@@ -206,6 +218,7 @@ def _took_in(book: _Book, line: PlanLine, absorbed: Sequence[PlanLine]) -> Story
         n_people=len(absorbed) + 1,
         n_faces=len(rows),
         alarm=f"Together in {plural(n_shared, 'photo', 'photos')}: hardly one person" if n_shared else "",
+        people=(line.person,),
     )
 
 
@@ -230,16 +243,13 @@ def _grown_or_shrunk(book: _Book, line: PlanLine) -> Story:
         book.cover(line),
         strips=strips if grows else strips[::-1],
         n_faces=len(line.gained) + len(line.lost),
+        people=(line.person,),
     )
 
 
 def _new(book: _Book, line: PlanLine) -> Story:
-    came_from = book.plan.before[line.gained]
-    people, counts = np.unique(came_from[came_from >= 0], return_counts=True)
-    whose = [
-        f"{int(n):,} from {book.name(book.plan.people[p]) or 'an unnamed person'}"
-        for p, n in sorted(zip(people.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1])[:2]
-    ]
+    came_from = [(p, n) for p, n in book.plan.comes.get(book.number[line.person], ()) if p >= 0]
+    whose = [f"{n:,} from {book.name(book.plan.people[p]) or 'an unnamed person'}" for p, n in came_from[:2]]
     best_first = line.gained[np.argsort(-book.plan.run.strength[line.gained], kind="stable")]
     return Story(
         "new",
@@ -250,6 +260,7 @@ def _new(book: _Book, line: PlanLine) -> Story:
         int(best_first[0]),
         strips=(best_first[1:],),
         n_faces=line.after,
+        people=(line.person,),
     )
 
 
@@ -266,6 +277,7 @@ def _gone(book: _Book, line: PlanLine) -> Story:
         strips=(line.lost,),
         n_faces=len(line.lost),
         alarm="Move faces back by hand, or be less strict" if line.name else "",
+        people=(line.person,),
     )
 
 
@@ -280,10 +292,12 @@ def summary(plan: Plan, told: Sequence[Story]) -> tuple[str, str]:
         parts.append(f"writes {faces(int(written.sum()))} into {plural(people, 'person', 'people')}")
     if taken.any():
         parts.append(f"leaves {faces(int(taken.sum()))} to nobody")
-    split = [story for story in told if story.kind == "split"]
+    name = {line.person: line.name for line in plan.lines}
+    split = [name[story.people[0]] for story in told if story.kind == "split"]
     if split:
-        parts.append(f"splits {_who(split, plan)}")
-    parts += _joins([story for story in told if story.kind == "merged"], plan)
+        named = [one for one in split if one]
+        parts.append(f"splits {_all_of(named, len(split) - len(named))}")
+    parts += _joins([(story, name[story.people[0]]) for story in told if story.kind == "merged"])
     gone = [line.name for line in plan.lines if line.name and line.after == 0 and line.before > 0]
     comfort = "It can be undone." if not (plan.before >= 0).any() else "No name is lost, and it can be undone."
     if gone:
@@ -294,19 +308,10 @@ def summary(plan: Plan, told: Sequence[Story]) -> tuple[str, str]:
     return f"Publishing {joined(parts)}.", comfort
 
 
-def _name_of(story: Story, plan: Plan) -> str:
-    return next((line.name for line in plan.lines if story.key.endswith(f"-{line.person}")), "")
-
-
-def _who(some: Sequence[Story], plan: Plan) -> str:
-    named = [name for story in some if (name := _name_of(story, plan))]
-    return _all_of(named, len(some) - len(named))
-
-
-def _joins(merged: Sequence[Story], plan: Plan) -> list[str]:
+def _joins(merged: Sequence[tuple[Story, str]]) -> list[str]:
     """Who takes in whom, in one or two phrases."""
-    takers = [(story, name) for story in merged if (name := _name_of(story, plan))]
-    others = [story for story in merged if not _name_of(story, plan)]
+    takers = [(story, name) for story, name in merged if name]
+    others = [story for story, name in merged if not name]
     words = []
     if takers:
         n = sum(story.n_people - 1 for story, _ in takers)

@@ -10,9 +10,10 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -75,14 +76,30 @@ def _settings_of(environment: int) -> Settings:
     return load_settings()
 
 
+class _Look(NamedTuple):
+    settings: Settings
+    service: Service
+    is_demo: bool
+
+
+# What `one_look` found out: a page asks a hundred times, and each time the whole environment was read.
+_look: ContextVar[_Look | None] = ContextVar("look", default=None)
+
+
 def settings() -> Settings:
     """Settings of the library that is shown."""
+    look = _look.get()
+    if look is not None:
+        return look.settings
     own = _own_settings()
     return demo_settings(own) if is_demo() else own
 
 
 def service() -> Service:
     """The library that is shown."""
+    look = _look.get()
+    if look is not None:
+        return look.service
     s = settings()
     return _open(s, repr(s))[0]
 
@@ -116,6 +133,9 @@ def view() -> View:
 
 def is_demo() -> bool:
     """The demo stands in while nothing hosted is set up and the user's library is empty, or when it was asked for."""
+    look = _look.get()
+    if look is not None:
+        return look.is_demo
     own = _own_settings()
     wanted = st.session_state.get("fc_library")
     if wanted == "demo" or own.is_hosted:
@@ -155,6 +175,8 @@ def one_look() -> Iterator[None]:
     with ExitStack() as kept:
         with st.spinner("Looking at faces and people"):
             kept.enter_context(service().held())
+            look = _look.set(_Look(settings(), service(), is_demo()))
+            kept.callback(_look.reset, look)
         yield
 
 
@@ -294,6 +316,12 @@ def told_by(component: str, what: str) -> list[Any]:
     """What a component of ours told (a list of acts, of selected ids), for its callback."""
     found: Mapping[str, Any] = st.session_state.get(component, {})
     return found.get(what) or []
+
+
+def told_as(component: str, what: str) -> Any:
+    """The one thing that a component of ours told, for its callback; None for nothing."""
+    found: Mapping[str, Any] = st.session_state.get(component, {})
+    return found.get(what)
 
 
 def remember(name: str, value: object) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -13,7 +14,7 @@ from facecluster.hierarchies import Params
 from facecluster.search import cosine
 from facecluster.service import LIVE_MIN_SAMPLES, Service
 from facecluster.suggest import STABLE, Cell, Setting, StabilityMap, Suggestion, suggest
-from facecluster.ui import charts, session
+from facecluster.ui import session, settings_map
 from facecluster.ui.widgets import plural
 
 # The map of this many faces takes about two seconds; of more, a worker makes it.
@@ -30,10 +31,13 @@ class Outlook:
         Where the sliders are; None where their min_samples is not on the map.
     is_there : bool
         Whether the sliders are where the suggestion is.
+    drawing : Mapping[str, Any]
+        The map as the browser has it.
     """
 
     stability: StabilityMap
     found: Suggestion
+    drawing: Mapping[str, Any]
     here: Cell | None
     is_there: bool
 
@@ -54,29 +58,23 @@ def outlook(params: Params) -> Outlook:
     service = session.service()
     library = f"{service.settings.library}|{service.user}"
     key = f"{library}|{service.view().version}|{params.method}|{params.blur_threshold}"
-    stability, found = _made(service, key, params)
+    stability, found, drawing = _made(service, key, params)
     is_known = params.min_samples in stability.min_samples
     return Outlook(
         stability,
         found,
+        drawing,
         stability.cell(params.setting) if is_known else None,
         params.setting == found.setting,
     )
 
 
 @st.cache_resource(show_spinner=False, max_entries=12)
-def _made(_service: Service, key: str, _params: Params) -> tuple[StabilityMap, Suggestion]:
+def _made(_service: Service, key: str, _params: Params) -> tuple[StabilityMap, Suggestion, Mapping[str, Any]]:
     del key
     stability = _service.stability(_params)
-    return stability, suggest(stability, _service.defaults.setting)
-
-
-def figure(shown: Outlook, is_dark: bool) -> object:
-    """The picture, as plotly has it."""
-    found = shown.found
-    return charts.settings_map(
-        shown.stability, _told(shown.stability, found), found.plateau, shown.here, found.cell, is_dark
-    )
+    found = suggest(stability, _service.defaults.setting)
+    return stability, found, settings_map.drawn(stability, found, _told(stability, found))
 
 
 def setting_words(setting: Setting) -> str:
@@ -124,9 +122,9 @@ def legend_words(shown: Outlook) -> list[str]:
     stability = shown.stability
     low, high = stability.epsilons[min(1, len(stability.epsilons) - 1)], stability.epsilons[-1]
     said = [
-        "Faint: after a step the same people come out. Strong: many change. Framed: the safe zone. "
-        "Struck out: people fall together, or stand in one photo twice.",
-        f"In each field from strict, left, to loose: distance {low:.2f} to {high:.2f}, "
+        "A click puts the sliders there. Faint: after a step the same people come out. Strong: many change. "
+        "Framed: the safe zone. Struck out: people fall together, or stand in one photo twice.",
+        f"From strict, left, to loose: distance {low:.2f} to {high:.2f}, "
         f"cosine {cosine(low):.2f} to {cosine(high):.2f}.",
     ]
     if not stability.knows_photos:
@@ -147,8 +145,8 @@ def alt_words(shown: Outlook, params: Params) -> str:
 
 
 def _told(stability: StabilityMap, found: Suggestion) -> NDArray[np.object_]:
-    """What hovering over each setting says."""
-    told = np.full(stability.shape, "", object)
+    """What is said of each setting, in lines."""
+    told = np.full(stability.shape, None, object)
     for at in np.ndindex(stability.shape):
         a, b, c = at
         cell = (a, b, c)
@@ -156,7 +154,7 @@ def _told(stability: StabilityMap, found: Suggestion) -> NDArray[np.object_]:
         epsilon = stability.epsilons[c]
         pairs = plural(int(counts.impossible_pairs[cell]), "impossible pair", "impossible pairs")
         lines = [
-            f"<b>{stability.sizes[b]} faces, {plural(stability.min_samples[a], 'neighbour', 'neighbours')}</b>",
+            f"{stability.sizes[b]} faces, {plural(stability.min_samples[a], 'neighbour', 'neighbours')}",
             f"distance {epsilon:.3g} · cosine {cosine(epsilon):.2f}",
             f"{plural(int(counts.people[cell]), 'person', 'people')}, the largest {int(counts.largest[cell]):,}",
             f"{_share(1 - float(counts.placed[cell]) / max(stability.n_faces, 1))} in nobody",
@@ -164,8 +162,7 @@ def _told(stability: StabilityMap, found: Suggestion) -> NDArray[np.object_]:
             f"{_share(float(stability.moved[cell]))}",
         ]
         wrong = _wrong(stability, cell)
-        lines += [wrong] if wrong else ["safe zone"] if found.plateau[cell] else []
-        told[cell] = "<br>".join(lines)
+        told[cell] = [*lines, *([wrong] if wrong else ["safe zone"] if found.plateau[cell] else [])]
     return told
 
 

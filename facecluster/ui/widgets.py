@@ -302,9 +302,9 @@ def noun_plural(noun: str) -> str:
 
 
 @contextmanager
-def opened(label: str, key: str) -> Iterator[bool]:
+def opened(label: str, key: str, kind: Literal["secondary", "tertiary"] = "secondary") -> Iterator[bool]:
     """A popover; draw into it only while it is open, because a list of thousands of people is not free."""
-    popover = st.popover(label, key=key, on_change="rerun")
+    popover = st.popover(label, key=key, type=kind, on_change="rerun")
     with popover:
         yield bool(popover.open)
 

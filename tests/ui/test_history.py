@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from dataclasses import replace
+
+import pytest
+
+from facecluster.ui import log_files
 
 
 def test_changes_are_listed_newest_first_with_who_made_them(app, demo_library, texts):
@@ -108,13 +115,76 @@ def test_a_name_too_long_for_a_run_is_a_sentence(app, demo_library, texts):
     assert ("run_name", run, "") not in demo_library.view().snapshot.facts
 
 
-def test_a_run_is_compared_with_the_live_one_by_person(app, demo_library, texts):
+@pytest.fixture
+def two_runs(demo_library):
+    """The first run and a second one, live, with other people."""
     first = demo_library.view().snapshot.run.id
     demo_library.publish(demo_library.plan(replace(demo_library.defaults, min_cluster_size=12)))
+    return first, demo_library.view().snapshot.run.id
+
+
+def test_a_run_is_compared_with_the_live_one_by_person(app, demo_library, two_runs, texts):
+    first, live = two_runs
     test = app("history")
     test.button(key=f"compare-{first}").click().run()
-    plan = demo_library.compared(demo_library.view().snapshot.run.id, first)
+    assert not test.exception
+    plan = demo_library.compared(first, live)
     n_faces = int((plan.before != plan.after).sum())
     assert n_faces
-    assert f"by {n_faces:,} faces. Names stay as they are." in texts(test)
-    assert demo_library.view().snapshot.run.id != first, "looking wrote something"
+    n_owned = int(((plan.before >= 0) | (plan.after >= 0)).sum())
+    said = texts(test)
+    assert f"{1 - n_faces / n_owned:.1%} of the faces are with the same person in both" in said
+    assert f"by {n_faces:,} faces." in said
+    sides = said.split("A person needs at least")[1].split("Neighbours")[0].split()
+    assert sides == ["3", "faces", "12", "faces"]
+    assert demo_library.view().snapshot.run.id == live, "looking wrote something"
+    test.button(key="compare-close").click().run()
+    assert f"compare-{first}" in [b.key for b in test.button]
+
+
+def test_any_two_runs_are_compared_and_the_same_one_twice_is_said_to_be_one(app, demo_library, two_runs, texts):
+    first, live = two_runs
+    test = app("history")
+    test.button(key=f"compare-{first}").click().run()
+    before = next(b for b in test.selectbox if b.label == "B")
+    before.set_value(first).run()
+    assert "the same run" in texts(test)
+    next(b for b in test.selectbox if b.label == "A").set_value(live).run()
+    assert not test.exception
+    sides = texts(test).split("A person needs at least")[1].split("Neighbours")[0].split()
+    assert sides == ["12", "faces", "3", "faces"]
+
+
+def test_a_line_of_a_comparison_opens_all_its_faces(app, demo_library, two_runs, texts):
+    test = app("history")
+    test.button(key=f"compare-{two_runs[0]}").click().run()
+    next(b for b in test.button if b.key.startswith("compare-lines-open-")).click().run()
+    assert not test.exception
+    assert "Leave to nobody" in texts(test)
+    assert [b for b in test.button if b.key.startswith("fc-open-")]
+    test.button(key="compare-back").click().run()
+    assert [b for b in test.button if b.key.startswith("compare-lines-open-")]
+
+
+# --- the log as a file ---------------------------------------------------------------------------------------------
+
+
+def test_the_log_is_saved_whole_as_csv_and_json(demo_library):
+    person = demo_library.view().people()[0].id
+    for name in ("=cmd()", "Anna"):
+        demo_library.rename(person, name)
+    n = demo_library.view().snapshot.revision
+    records = json.loads(log_files.maker("JSON", n)())
+    assert [one["revision"] for one in records] == list(range(n, 0, -1))
+    assert records[0]["decisions"][0]["value"] == "Anna"
+    table = list(csv.DictReader(io.StringIO(log_files.maker("CSV", n)())))
+    assert {int(row["revision"]) for row in table} == set(range(1, n + 1))
+    newest = table[0]
+    assert (newest["kind"], newest["subject"], newest["before"], newest["value"]) == ("name", person, "'=cmd()", "Anna")
+    assert not [cell for row in table for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_history_offers_the_log_to_save(app, demo_library):
+    kept = [b.proto.label for b in app("history").get("download_button")]
+    n = demo_library.view().snapshot.revision
+    assert kept == [f"Save all {n} change{'s' if n > 1 else ''} as {kind}" for kind in ("CSV", "JSON")]

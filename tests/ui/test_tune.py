@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import time
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from facecluster.demo import demo_faces, synthetic_faces
-from facecluster.ui import stability
+from facecluster.ui import crops, plan_diff, stability
 
 
 def value(test, title):
@@ -171,6 +170,80 @@ def test_what_publishing_leaves_open_is_asked_and_the_answer_is_written(ready, a
     assert asked[1].other not in ready.view().number or asked[1].person not in ready.view().number
 
 
+def lines_of(page):
+    """The lines of the plan as the browser has them."""
+    sent = [json.loads(e.proto.json) for e in page.get("bidi_component") if e.proto.json]
+    return next(one for one in sent if isinstance(one, dict) and "lines" in one)
+
+
+def name_whoever_changes(service, name):
+    """Name somebody who has faces today and loses some with one neighbour, but not all."""
+    plan = service.plan(replace(service.defaults, min_samples=1, refine=False))
+    line = next(one for one in plan.lines if one.after > len(one.gained) and len(one.lost))
+    service.rename(line.person, name)
+    return line.person
+
+
+def test_lines_of_the_plan_go_to_the_browser_with_addresses_and_no_pictures(ready, app, monkeypatch):
+    monkeypatch.setattr(crops, "_served", True)
+    name_whoever_changes(ready, "<b>Anna</b>")
+    page = app("tune")
+    slider(page, "Neighbours").set_value(1).run()
+    assert not page.exception
+    sent = lines_of(page)
+    assert sent["lines"][0]["title"].startswith("<b>Anna</b>"), "a name is data"
+    assert all(strip["pictures"] and strip["label"] for line in sent["lines"] for strip in line["strips"])
+    assert len(json.dumps(sent)) < 600 * len(sent["lines"]) + 500
+
+
+def test_a_long_plan_is_sent_in_parts_and_shortened_when_a_slider_moves(ready, app, monkeypatch):
+    monkeypatch.setattr(crops, "_served", True)
+    monkeypatch.setattr(plan_diff, "LINES", 1)
+    monkeypatch.setattr(plan_diff, "MORE", 1)
+    page = app("tune")
+    slider(page, "Neighbours").set_value(1).run()
+    assert len(lines_of(page)["lines"]) == 1
+    button(page, "Show 1 more of ").click().run()
+    assert len(lines_of(page)["lines"]) == 2
+    slider(page, "A person needs").set_value(4).run()
+    assert len(lines_of(page)["lines"]) == 1
+
+
+def test_a_line_opens_all_its_faces_and_follows_the_slider(ready, app, texts):
+    person = name_whoever_changes(ready, "Anna *b*")
+    page = app("tune")
+    slider(page, "Neighbours").set_value(1).run()
+    next(b for b in page.button if b.key == "tune-lines-open-0").click().run()
+    assert not page.exception
+    assert "Stay with Anna *b*" in texts(page)
+    stay = [b for b in page.button if b.key.startswith("fc-open-")]
+    assert stay
+    slider(page, "Neighbours").set_value(3).run()
+    slider(page, "A person needs").set_value(20).run()
+    assert not page.exception
+    button(page, "← All changes").click().run()
+    assert "What would change" in texts(page)
+    assert ready.view().card_of[person].name == "Anna *b*"
+
+
+def test_a_face_of_a_line_opens_its_photo(ready, app, texts):
+    page = app("tune")
+    slider(page, "Neighbours").set_value(1).run()
+    next(b for b in page.button if b.key == "tune-lines-open-0").click().run()
+    next(b for b in page.button if b.key.startswith("fc-open-")).click().run()
+    assert not page.exception
+    assert "Blur score" in texts(page)
+
+
+def test_impossible_pairs_are_red_with_a_word_and_drawn_when_asked_for(ready, app, texts):
+    page = app("tune")
+    slider(page, "How strict").set_value(slider(page, "How strict").max).run()
+    said = [e.value for e in page.text]
+    assert said[said.index("Impossible pairs") + 2].startswith("Stop and look: people twice in one photo")
+    assert said[said.index("People") + 2].startswith("Stop and look: people fall together")
+    assert "twice in photo" not in texts(page)
+
+
 def test_the_first_time_shows_who_was_found(empty_library, app, texts):
     empty_library._faces.add(demo_faces())
     empty_library.prepare(empty_library.defaults.blur_threshold)
@@ -225,40 +298,28 @@ def test_another_blur_threshold_says_what_it_leaves_out_and_rebuilds(ready, app,
 
 
 def picture(page):
-    """The map of settings: its traces, and what is said for whoever cannot see it."""
-    chart = page.get("plotly_chart")[0].proto
-    return json.loads(chart.spec), chart.alt_text if hasattr(chart, "alt_text") else chart.alt
+    """The map of settings as the browser has it: the cells, and where the marks are."""
+    sent = [json.loads(e.proto.json) for e in page.get("bidi_component") if e.proto.json]
+    mine = [one for one in sent if isinstance(one, dict) and one.get("key") == "tune-steady"]
+    return {name: value for one in mine for name, value in one.items()}
 
 
 def suggested(page):
     return next((b for b in page.button if b.key == "tune-suggested"), None)
 
 
-def marked(spec, symbol):
-    """Where a marker stands on the map, None where it stands nowhere."""
-    trace = next(t for t in spec["data"] if t.get("marker", {}).get("symbol") == symbol)
-    x, y = plain(trace["x"]), plain(trace["y"])
-    return (x[0], y[0]) if x else None
-
-
-def plain(values):
-    if isinstance(values, dict):
-        return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]).tolist()
-    return list(values)
-
-
 def test_the_map_of_settings_shows_where_one_is_and_what_is_suggested(ready, app, texts):
     page = app("tune")
-    spec, alt = picture(page)
-    grid = ready.stability(ready.defaults)
-    heat = next(t for t in spec["data"] if t["type"] == "heatmap")
-    shape = heat["z"].get("shape") if isinstance(heat["z"], dict) else None
-    n_fields, n_sizes, n_epsilons = grid.shape
-    assert shape is None or shape == f"{n_sizes}, {n_fields * (n_epsilons + 1) - 1}"
-    assert marked(spec, "circle") == marked(spec, "diamond-open") is not None
+    drawn, grid = picture(page), ready.stability(ready.defaults)
+    heat = np.array([field["heat"] for field in drawn["fields"]])
+    assert heat.shape == grid.shape
+    assert np.array_equal(heat < 0, grid.is_empty)
+    steady = grid.is_good
+    assert heat[steady].max() < heat[grid.is_safe & ~steady].min(), "what is steady is fainter"
+    assert drawn["here"] == drawn["there"] == list(grid.cell(ready.defaults.setting))
     assert "Where little changes" in texts(page)
     assert "You are in the safe zone" in texts(page)
-    assert "You are in the safe zone" in alt
+    assert "You are in the safe zone" in drawn["label"]
     assert re.search(r"distance 1\.\d+ to 1\.\d+, cosine 0\.\d\d to 0\.\d\d", texts(page))
     button = suggested(page)
     assert button.label == "Use suggested: at least 3 faces, 3 neighbours, distance 0.35 (cosine 0.94)"
@@ -268,15 +329,17 @@ def test_the_map_of_settings_shows_where_one_is_and_what_is_suggested(ready, app
 
 def test_the_current_point_moves_with_the_sliders_and_an_unsafe_one_is_said_to_be(ready, app, texts):
     page = app("tune")
-    home = marked(picture(page)[0], "circle")
+    drawn = picture(page)
+    home, version = drawn["here"], drawn["version"]
     slider(page, "A person needs").set_value(6).run()
-    up = marked(picture(page)[0], "circle")
-    assert up[0] == home[0]
-    assert up[1] > home[1]
+    field, up, right = picture(page)["here"]
+    assert [field, right] == [home[0], home[2]]
+    assert up > home[1]
     slider(page, "How strict").set_value(slider(page, "How strict").max).run()
     assert not page.exception
-    assert marked(picture(page)[0], "circle")[0] > home[0]
-    assert marked(picture(page)[0], "diamond-open") == home
+    assert picture(page)["here"][2] > right
+    assert picture(page)["there"] == home
+    assert picture(page)["version"] == version, "the map itself is not sent again"
     assert "Not safe: here people fall together and stand in one photo twice." in texts(page)
     assert not suggested(page).disabled
 
@@ -323,7 +386,7 @@ def test_a_hierarchy_that_is_not_on_the_map_is_said_to_be_missing(demo_library, 
     page = app("tune")
     assert slider(page, "Neighbours").value == 7
     assert "7 neighbours are not on this map." in texts(page)
-    assert marked(picture(page)[0], "circle") is None
+    assert picture(page)["here"] is None
     suggested(page).click().run()
     assert slider(page, "Neighbours").value == 3
 
@@ -341,4 +404,4 @@ def test_a_map_of_many_faces_is_made_by_a_worker_while_the_page_goes_on(ready, a
         time.sleep(0.2)
     page = app("tune")
     page.radio[0].set_value("leaf").run()
-    assert page.get("plotly_chart")
+    assert picture(page)["fields"]

@@ -11,7 +11,7 @@ from facecluster.clustering import NOISE
 from facecluster.config import load_settings
 from facecluster.model import PersonId, Question
 from facecluster.reconcile import reconcile
-from facecluster.ui import gauge_words, plan_words, strictness
+from facecluster.ui import gauge_words, plan_faces, plan_words, strictness
 from facecluster.ui.gauge_words import Counts
 from facecluster.ui.strictness import Span, span_of, span_words, strict_words
 from facecluster.wiring import open_service
@@ -251,31 +251,102 @@ def test_new_people_are_told_together():
     assert [(s.title, s.detail) for s in told] == [("3 new people", "12 faces")]
 
 
+# --- all faces of a line -------------------------------------------------------------------------------------------
+
+
+def grouped(library, label, at=0):
+    plan = library.plan(label)
+    story = plan_words.gathered(plan_words.stories(plan, library.service.view()))[at]
+    return [(group.title, sorted(group.rows.tolist())) for group in plan_faces.groups(plan, story)]
+
+
+def test_a_split_shows_where_each_face_goes_and_who_stays(library):
+    library.publish([0] * 10)
+    library.name("f0", "Bob")
+    assert grouped(library, [0, 0, 0, 0, 0, 0, 1, 1, 1, -1]) == [
+        ("Leave to a new person", [6, 7, 8]),
+        ("Leave to nobody", [9]),
+        ("Stay with Bob", [0, 1, 2, 3, 4, 5]),
+    ]
+
+
+def test_whoever_is_taken_in_is_shown_by_whom_they_come_from(library):
+    library.publish([0, 0, 0, 0, 0, 1, 1, 1, -1, -1])
+    library.name("f0", "Jonas")
+    assert grouped(library, [0] * 10) == [
+        ("Come from an unnamed person", [5, 6, 7]),
+        ("Come from nobody", [8, 9]),
+        ("Stay with Jonas", [0, 1, 2, 3, 4]),
+    ]
+
+
+def test_every_face_of_a_line_stands_under_one_heading(library):
+    library.publish([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
+    for label in ([0] * 10, [0, 0, 1, 1, 2, 2, 3, 3, -1, -1], [-1] * 10, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]):
+        plan = library.plan(label)
+        told = plan_words.stories(plan, library.service.view())
+        for story in [*told, *plan_words.gathered(told)]:
+            rows = [row for group in plan_faces.groups(plan, story) for row in group.rows.tolist()]
+            assert len(rows) == len(set(rows)) > 0
+            assert set(np.concatenate(story.strips).tolist()) <= set(rows)
+
+
+def test_new_people_told_together_have_a_heading_each(library):
+    found = grouped(library, [0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
+    assert found == [("A new person", [0, 1, 2, 3]), ("A new person", [4, 5, 6]), ("A new person", [7, 8, 9])]
+
+
 # --- gauges --------------------------------------------------------------------------------------------------------
 
 
 def test_warnings_come_from_the_data():
-    calm = Counts(people=50, not_sure=10, share=0.1, impossible_pairs=4, largest=40)
+    calm = Counts(people=50, not_sure=10, share=0.1, impossible_pairs=4, largest=40, faces=1000)
     assert gauge_words.warnings(calm, calm, calm) == []
     assert gauge_words.warnings(replace(calm, largest=79, impossible_pairs=8), calm, calm) == []
     both = gauge_words.warnings(replace(calm, largest=80, impossible_pairs=9), calm, calm)
-    assert both == [
+    assert [one.text for one in both] == [
         "The largest person would have 80 faces, against 40 today: groups of different people are falling together.",
         "Impossible pairs rise to 9, against 4 today: these are people joined with somebody from the same photo.",
     ]
+    assert [one.level for one in both] == ["stop", "look"]
+    assert gauge_words.warnings(replace(calm, impossible_pairs=10), calm, calm)[0].level == "stop"
     first = gauge_words.warnings(replace(calm, largest=80), None, calm)
-    assert first[0].startswith("The largest person would have 80 faces, against 40 without epsilon")
+    assert first[0].text.startswith("The largest person would have 80 faces, against 40 without epsilon")
 
 
-def test_gauges_compare_with_today_and_amber_needs_a_reason(library):
-    library.publish([0, 0, 0, 0, 0, 0, 0, -1, -1, -1])
-    view, plan = library.service.view(), library.plan([0] * 10)
+def gauge_levels(library, label):
+    view, plan = library.service.view(), library.plan(label)
     then, today = gauge_words.plan_counts(plan, view), gauge_words.live_counts(view)
-    people, not_sure, pairs, names = gauge_words.gauge_row(plan, view, then, today)
-    assert (people.value, people.line) == ("1", "1 today")
-    assert (not_sure.value, not_sure.line) == ("0 faces", "0.0%, 3 faces today")
-    assert (pairs.value, pairs.line, pairs.is_warning) == ("2", "People twice in one photo, 0 today", True)
-    assert (names.value, names.is_warning) == ("None", False)
+    warned = gauge_words.warnings(then, today, None)
+    return gauge_words.gauge_row(plan, view, then, today, warned)
+
+
+def test_gauges_compare_with_today_and_a_colour_comes_with_a_word_why(library):
+    library.publish([0, 0, 0, 0, 0, 0, 0, -1, -1, -1])
+    people, not_sure, pairs, names = gauge_levels(library, [0] * 10)
+    assert (people.value, people.words, people.level) == ("1", "1 today", "fine")
+    assert (not_sure.value, not_sure.words) == ("0 faces", "0.0%, 3 faces today")
+    assert (pairs.value, pairs.level) == ("2", "stop")
+    assert pairs.words == "Stop and look: people twice in one photo, 0 today"
+    assert (names.value, names.level) == ("None", "fine")
+
+
+def test_people_who_fall_together_are_red_and_faces_that_nobody_has_any_more_amber(library):
+    library.publish([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
+    together, fewer, *_ = gauge_levels(library, [0] * 10)
+    assert together.words == "Stop and look: people fall together, 10 faces in one"
+    assert fewer.level == "fine"
+    _, fewer, *_ = gauge_levels(library, [0, 0, 0, 0, -1, -1, -1, -1, -1, -1])
+    assert (fewer.level, fewer.words) == ("look", "Look at it: 60.0%, 0 faces today")
+
+
+def test_a_name_at_risk_is_red_and_says_whose(library):
+    library.publish([0, 0, 0, 0, 1, 1, 1, -1, -1, -1])
+    library.name("f0", "Anna")
+    library.name("f4", "Bob")
+    *_, names = gauge_levels(library, [0] * 7 + [-1] * 3)
+    assert (names.value, names.level) == ("2", "stop")
+    assert names.words == "Stop and look: Anna and Bob would be mixed up or fall apart"
 
 
 def test_contradictions_are_said_only_when_there_are_some():
@@ -294,7 +365,7 @@ def test_noise_is_counted_as_not_sure():
     label = np.array([0, 0, NOISE, -2], np.int32)
     owner = np.array([0, 0, -1, -1], np.int32)
     found = gauge_words.counts_of(owner, label, np.zeros(4, np.bool_), np.full(4, -1, np.int32))
-    assert found == Counts(people=1, not_sure=1, share=pytest.approx(1 / 3), impossible_pairs=0, largest=2)
+    assert found == Counts(people=1, not_sure=1, share=pytest.approx(1 / 3), impossible_pairs=0, largest=2, faces=3)
 
 
 def test_a_question_starts_with_the_name_that_is_known(library):
