@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import face_grid, fetching, session, widgets
+from facecluster.ui import blended, face_grid, fetching, session, widgets
 
 SCOPE = "people"
 MOST_APART = 8  # people told apart at once: each of them from each
@@ -42,11 +42,14 @@ def draw(everybody, cards, asked: str) -> None:
     session.keep_selected(SCOPE, session.view().card_of)
     deeds = face_grid.Deeds(open=session.open_person, rename=session.name_or_ask, drop=merge)
     shown = None if len(cards) == len(everybody) and cards == everybody else [card.id for card in cards]
-    face_grid.show(SCOPE, [row(card) for card in everybody], shown, deeds, label="People", spec=asked)
+    warnings = blended.warnings()
+    face_grid.show(
+        SCOPE, [row(card, warnings.get(card.id, "")) for card in everybody], shown, deeds, label="People", spec=asked
+    )
 
 
-def row(card) -> face_grid.Row:
-    return face_grid.Row(card.id, card.name, line(card), card.cover, card.n_faces, card.is_hidden)
+def row(card, warning) -> face_grid.Row:
+    return face_grid.Row(card.id, card.name, line(card), card.cover, card.n_faces, card.is_hidden, warning)
 
 
 def line(card) -> str:

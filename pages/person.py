@@ -4,7 +4,18 @@ from itertools import groupby
 
 import streamlit as st
 
-from facecluster.ui import erasing, face_grid, finding, photo, session, splitting, visits, widgets
+from facecluster.ui import (
+    blended,
+    erasing,
+    face_grid,
+    finding,
+    person_facts,
+    photo,
+    session,
+    splitting,
+    visits,
+    widgets,
+)
 
 ORDERS = {"certainty": "Certainty", "photo": "Photo", "folder": "Folder"}
 TARGETS = 10  # people in the strip onto whom faces are dragged
@@ -19,6 +30,8 @@ def main() -> None:
         return
     widgets.page_head(draw=lambda: head(card))
     widgets.same_name()
+    if card.n_faces:
+        blended.warn(card.id)
     ask(card)
     splitting.dialog(card)
     erasing.dialog(card.id)
@@ -84,6 +97,17 @@ def head(card) -> None:
             hidden = ", hidden on People" if card.is_hidden else ""
             confirmed = f", {card.n_confirmed:,} confirmed" if card.n_confirmed else ", none confirmed"
             widgets.small(widgets.faces(card.n_faces) + photos + confirmed + hidden, "who")
+        folders(card)
+
+
+def folders(card) -> None:
+    """In how many folders they are, and where most."""
+    found = [one for one in person_facts.folders(session.view(), card.id) if one[0]]
+    if len(found) > 1:
+        words = f"{len(found):,} folders, {found[0][0]} to {found[-1][0]}"
+        with st.container(key="fc-folders", width="content", horizontal_alignment="right", gap="xsmall"):
+            st.image(person_facts.bars([n for _, n in found]), width="content", alt=words)
+            widgets.small(words, "folders")
 
 
 def about_everything(card) -> None:
@@ -111,6 +135,7 @@ def more(card) -> None:
         args=(lambda: service.hide([card.id], not card.is_hidden),),
         help=None if card.is_hidden else "Leaves this person out of the People page; nothing is deleted.",
     )  # fmt: skip
+    widgets.small(person_facts.cover_rule(session.view(), card.id), "cover-rule")
     if session.view().person(card.id).cover is not None:
         st.button(
             "Choose the cover for me", key="cover-auto", type="tertiary", on_click=session.act,

@@ -7,7 +7,7 @@ const HEADING = 64;
 const LOW_HEADING = 40;
 const DEEDS = 46; // a second line for the buttons, where there is no room beside the words
 const NARROW = 640;
-const BETWEEN = 14;
+const BETWEEN = 6;
 
 class Sections {
   constructor(grid) {

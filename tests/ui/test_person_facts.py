@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facecluster.ui.person_facts import cover_rule, folders
+from facecluster.ui.person_facts import bars, cover_rule, folders
 from tests.small_library import make_library
 
 
@@ -34,3 +34,9 @@ def test_folders_come_by_name_with_the_unknown_one_last(tmp_path):
     found = folders(library.view(), person)
     assert [folder for folder, _ in found] == ["2023", "2024"]
     assert sum(n for _, n in found) == library.view().cards[0].n_faces
+
+
+def test_each_folder_has_a_bar_as_tall_as_its_share_and_many_share_bars():
+    assert bars([1, 2]).count("<rect") == 2
+    assert 'height="17" rx' in bars([1, 2])
+    assert bars(list(range(1, 101))).count("<rect") == 34
