@@ -84,6 +84,9 @@ def suggestions(asked) -> None:
     if asked.mode == "vector":
         st.text("A vector is compared with every face here. The file stays in this session and is stored nowhere.")
         return
+    if not people and asked.mode == "photos":
+        text = "Photos are found by the people in them, and nobody was found yet."
+        widgets.empty("Nobody to ask for", text, "pages/tune.py", "Find people on Tune")
     if people:
         is_alike = asked.mode == "alike"
         st.subheader("Or by somebody from People" if is_alike else "Or begin with somebody from People", anchor=False)

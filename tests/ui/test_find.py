@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from planted_library import publish
+from small_library import write_faces
 
 from facecluster.answers import Asked, answer
 from facecluster.ui import finding, widgets
@@ -131,6 +132,17 @@ def test_an_address_that_asks_for_what_cannot_be_is_taken_as_usual(app, demo_lib
 
 def test_an_empty_library_leads_on(app, empty_library, texts):
     assert "No faces yet" in texts(app("find"))
+
+
+def test_before_anybody_was_found_faces_are_offered_and_photos_lead_on_to_finding_people(
+    app, empty_library, tmp_path, texts
+):
+    empty_library.import_files([write_faces(tmp_path / "faces.npz")])
+    assert len(shown(app("find"))) == finding.OFFERED
+    test = app("find", face=empty_library.view().faces.ids[0])
+    assert "Nobody's face" in [e.value for e in test.subheader]
+    assert "Nobody's faces" in texts(test)
+    assert "Nobody to ask for" in texts(app("find", by="photos"))
 
 
 # --- the slider, the number and who is suggested --------------------------------------------------------------------
