@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from facecluster.view import View
 
 
-class _Context(Protocol):
+class Context(Protocol):
+    """What a command is handed."""
+
     def library(self) -> Service:
         """The service with its faces at hand."""
 
@@ -36,7 +38,7 @@ class _Context(Protocol):
 @click.option("--json", "to_json", is_flag=True, help="Print as JSON.")
 @click.option("--csv", "to_csv", is_flag=True, help="Print as CSV.")
 @click.pass_obj
-def find(context: _Context, /, suggested: bool, to_json: bool, to_csv: bool, **flags: Any) -> None:
+def find(context: Context, /, suggested: bool, to_json: bool, to_csv: bool, **flags: Any) -> None:
     """Find faces by a face, a person or a vector, or photos by who is in them; each with why it is there."""
     from facecluster import answers
     from facecluster.exporting import as_csv

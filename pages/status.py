@@ -3,7 +3,7 @@
 import streamlit as st
 
 from facecluster import wiring
-from facecluster.ui import fetching, session, widgets
+from facecluster.ui import fetching, session, tuning, widgets
 
 ASIDE = "aside"
 ASIDE_WORDS = {"ignored": "ignored", "not_a_face": "not a face"}
@@ -92,7 +92,7 @@ def waiting(n: int) -> None:
         "leaves them out of the computation as well. People stay as they are until you publish on Tune."
     )
     if session.recall("rebuild"):
-        widgets.wait_for("prepare", f"Rebuilding without {widgets.faces(n)}", **session.rebuilding())
+        widgets.wait_for("prepare", f"Rebuilding without {widgets.faces(n)}", **tuning.rebuilding())
     else:
         st.button(
             f"Rebuild without {widgets.faces(n)}", key="rebuild", on_click=session.remember, args=("rebuild", True)

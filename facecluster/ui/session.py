@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -229,12 +229,6 @@ def news() -> News | None:
     return found if isinstance(found, News) else None
 
 
-def show_alike(person: PersonId, some: tuple[FaceId, ...]) -> None:
-    """Go to Noise and see just these faces, which are likely a person's, as a button's callback."""
-    remember("alike", (person, some))
-    open_page("noise", like=person)
-
-
 def dismiss_news() -> None:
     """The bar has been read."""
     st.session_state.pop("fc_news", None)
@@ -348,13 +342,6 @@ def n_shown(name: str, at_first: int) -> int:
 def show_more(name: str, n: int) -> None:
     """Show a list this long, as a button's callback."""
     remember(f"shown_{name}", n)
-
-
-def rebuilding() -> dict[str, object]:
-    """Arguments of the work that leaves set-aside faces out of the saved hierarchies."""
-    run, defaults = view().snapshot.run, service().defaults
-    params = {**asdict(defaults), **(run.params if run is not None else {})}
-    return {"blur_threshold": params["blur_threshold"], "min_samples": [params["min_samples"]], "rebuild": True}
 
 
 def rename(person: PersonId, key: str, seen: str) -> None:

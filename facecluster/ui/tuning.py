@@ -287,3 +287,10 @@ def _loose(view: View, person: PersonId) -> NDArray[np.int64]:
 def _some(view: View, rows: NDArray[np.int64], most: int = 4) -> NDArray[np.int64]:
     """The most certain ones."""
     return rows[np.argsort(-view.strength[rows], kind="stable")][:most]
+
+
+def rebuilding() -> dict[str, object]:
+    """Arguments of the work that leaves set-aside faces out of the saved hierarchies."""
+    run, defaults = session.view().snapshot.run, session.service().defaults
+    params = {**asdict(defaults), **(run.params if run is not None else {})}
+    return {"blur_threshold": params["blur_threshold"], "min_samples": [params["min_samples"]], "rebuild": True}

@@ -164,7 +164,7 @@ def _news() -> None:
                 )
         if said.alike is not None and said.alike[1]:
             st.button(
-                like_now(*said.alike, more=" more"), key="fc-news-alike", on_click=session.show_alike, args=said.alike,
+                like_now(*said.alike, more=" more"), key="fc-news-alike", on_click=_show_alike, args=said.alike,
                 help="Faces that are nobody's and are as much like this person as nearly all of their own, since now.",
             )  # fmt: skip
         if said.revision is not None:
@@ -177,6 +177,12 @@ def like_now(person: PersonId, some: Sequence[FaceId], more: str = "") -> str:
     card = session.view().card_of.get(person)
     n = len(some)
     return f"{n:,}{more} look{'s' if n == 1 else ''} like {whom(card.name if card is not None else '')} now"
+
+
+def _show_alike(person: PersonId, some: tuple[FaceId, ...]) -> None:
+    """Go to Noise and see just these faces, which are likely a person's, as a button's callback."""
+    session.remember("alike", (person, some))
+    session.open_page("noise", like=person)
 
 
 def empty(title: str, text: str, page: str = "", label: str = "") -> None:
