@@ -6,10 +6,12 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from facecluster import uploads
 from facecluster.clustering import THREADS, TileRunner
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
@@ -92,6 +94,11 @@ def open_jobs(settings: Settings, user: str | None = None) -> Jobs:
     """The long work of one user's library."""
     who = UserId(user if user is not None else settings.user)
     return Jobs(user_folder(settings.library, who) / "jobs", settings.library, who)
+
+
+def uploads_of(settings: Settings) -> Path:
+    """Where files that a browser sends lie until they are imported."""
+    return user_folder(settings.library, UserId(settings.user)) / "uploads"
 
 
 def demo_settings(settings: Settings) -> Settings:
@@ -177,6 +184,8 @@ def perform(service: Service, use_case: str, args: Mapping[str, Any], progress: 
         service.fetch(bool(args.get("everything", False)), progress)
     elif use_case == "map":
         service.map(progress)
+    elif use_case == "import":
+        uploads.import_all(uploads_of(service.settings) / Path(args["folder"]).name, service.import_files, progress)
     elif use_case == "stability":
         service.stability(replace(service.defaults, **args), progress)
     else:

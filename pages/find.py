@@ -2,7 +2,18 @@
 
 import streamlit as st
 
-from facecluster.ui import blended, face_grid, finding, found_rows, found_table, giving, photo, session, widgets
+from facecluster.ui import (
+    blended,
+    face_grid,
+    finding,
+    found_rows,
+    found_table,
+    giving,
+    photo,
+    session,
+    uploading,
+    widgets,
+)
 
 SCOPE = finding.SCOPE
 TITLES = {
@@ -16,7 +27,7 @@ def main() -> None:
     view = session.view()
     if not len(view.faces):
         widgets.page_head("Find")
-        widgets.no_faces("and this page finds look-alikes.")
+        uploading.no_faces("and this page finds look-alikes.")
         return
     asked = finding.query()
     widgets.page_head("Find", TITLES[asked.mode])

@@ -5,7 +5,7 @@ from itertools import groupby
 
 import streamlit as st
 
-from facecluster.ui import face_grid, face_map, giving, photo, session, widgets
+from facecluster.ui import face_grid, face_map, giving, photo, session, uploading, widgets
 
 SCOPE = face_map.SCOPE
 FEWEST = 15
@@ -48,7 +48,7 @@ def around() -> object:
 
 def nothing_yet(view) -> None:
     if not len(view.faces):
-        widgets.no_faces("and this page shows which of them are alike.")
+        uploading.no_faces("and this page shows which of them are alike.")
     elif len(view.faces) < FEWEST:
         widgets.empty(
             "Too few faces for a map",

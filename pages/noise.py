@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import noise, photo, session, widgets
+from facecluster.ui import noise, photo, session, uploading, widgets
 
 TABS = {"nobody": "In nobody", "blurred": "Too blurred", "aside": "Set aside"}
 MARKS = {"ignored": "Ignored", "not_a_face": "Not a face"}
@@ -81,7 +81,7 @@ def nothing_yet(view) -> None:
             "Find people on Tune",
         )
     else:
-        widgets.no_faces("and this page shows those that belong to nobody.")
+        uploading.no_faces("and this page shows those that belong to nobody.")
 
 
 def set_aside(view) -> None:

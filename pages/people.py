@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import blended, face_grid, fetching, session, widgets
+from facecluster.ui import blended, face_grid, fetching, session, uploading, widgets
 
 SCOPE = "people"
 MOST_APART = 8  # people told apart at once: each of them from each
@@ -15,9 +15,10 @@ def main() -> None:
     n_faces = sum(card.n_faces for card in everybody)
     widgets.page_head("People", f"{widgets.plural(len(everybody), 'person', 'people')}, {widgets.faces(n_faces)}")
     if not len(view.faces):
-        widgets.no_faces("(.npz, .parquet, .csv or .jsonl), then reload this page.")
+        uploading.no_faces("and this page shows who is on your photos.")
         return
     fetching.news()
+    uploading.reports()
     if not everybody:
         widgets.empty(
             "Nobody found yet",

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from facecluster import wiring
-from facecluster.ui import fetching, session, tuning, widgets
+from facecluster.ui import fetching, session, tuning, uploading, widgets
 
 ASIDE = "aside"
 ASIDE_WORDS = {"ignored": "ignored", "not_a_face": "not a face"}
@@ -14,6 +14,7 @@ def main() -> None:
     widgets.page_head("Status", "Demo library" if session.is_demo() else f"Library of {known['user']}")
     other_libraries()
     nobody_here()
+    bring_in()
     kept_elsewhere(known)
     waiting(known["waiting_for_rebuild"])
     hosts()
@@ -33,10 +34,15 @@ def other_libraries() -> None:
         st.button("Open your own library", key="open-own", on_click=session.show_library, args=("own",))
     else:
         if not len(session.view().faces) and not fetching.is_hosted():
-            st.text(
-                "This library is empty. Import faces with  facecluster import FILE  and reload, or look around first:"
-            )
+            st.text("This library is empty. Import faces below, or look around first:")
         st.button("Open the demo library", key="open-demo", on_click=session.show_library, args=("demo",))
+
+
+def bring_in() -> None:
+    if session.own_service().settings.has_pinecone:
+        return
+    st.subheader("Import faces" if not session.is_demo() else "Import faces of your own", anchor=False)
+    uploading.section()
 
 
 def nobody_here() -> None:

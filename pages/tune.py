@@ -17,6 +17,7 @@ from facecluster.ui import (
     stability,
     strictness,
     tuning,
+    uploading,
     widgets,
 )
 
@@ -33,7 +34,7 @@ def main() -> None:
     view = session.view()
     widgets.page_head("Tune", "Nothing is written until you publish")
     if not len(view.faces):
-        widgets.no_faces(", then reload this page.")
+        uploading.no_faces("and this page sorts them into people.")
         return
     if fetching.coverage():
         with st.container(key="fc-warn-coverage"):

@@ -16,7 +16,7 @@ from facecluster.evidence import Evidence, Side, evidence
 from facecluster.model import PersonId, Question
 from facecluster.review import Ask, Queue, Review
 from facecluster.service import Service
-from facecluster.ui import photo, session, widgets
+from facecluster.ui import photo, session, uploading, widgets
 
 # How much the header speaks of, and pixels of a large face.
 _MOST = 0.8
@@ -331,7 +331,7 @@ def _next(asks: Queue) -> None:
 def _nothing_left() -> None:
     n_left = sum(one.revision is None for one in given())
     if not len(session.view().faces):
-        widgets.no_faces("and this page asks what only you can know.")
+        uploading.no_faces("and this page asks what only you can know.")
         return
     if session.view().snapshot.run is None:
         widgets.empty(

@@ -126,6 +126,12 @@ def jobs() -> Jobs:
     return _open(s, repr(s))[1]
 
 
+def own_jobs() -> Jobs:
+    """The long work of the user's own library, also while the demo is shown."""
+    own = _own_settings()
+    return _open(own, repr(own))[1]
+
+
 def view() -> View:
     """The library as it is now."""
     return service().view()

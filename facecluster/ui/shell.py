@@ -72,6 +72,5 @@ def _sidebar() -> None:
             fetching.aside()
         if session.is_demo():
             with st.container(key="fc-demo", gap="xsmall"):
-                st.text(
-                    "This is a demo. Import your own faces with  facecluster import FILE  and this page shows them."
-                )
+                st.text("This is a demo. Your own faces are shown here once you import some.")
+                st.page_link(_PAGES / "status.py", label="Import your own faces")

@@ -13,11 +13,11 @@ from typing import Literal
 import streamlit as st
 
 from facecluster.answers import certainty as certainty
+from facecluster.jobs import Jobs, JobState
 from facecluster.model import FaceId, PersonId
 from facecluster.search import cosine
 from facecluster.ui import session
 from facecluster.view import PersonCard
-from facecluster.wiring import where_it_is
 
 PAGE = 60
 ON_BAR = 3  # faces on the action bar
@@ -194,18 +194,6 @@ def empty(title: str, text: str, page: str = "", label: str = "") -> None:
         st.page_link(page, label=label)
 
 
-def no_faces(what_for: str) -> None:
-    """Say why the library holds no face, and lead on; `what_for` ends the sentence on importing some."""
-    coverage = session.view().faces.coverage
-    if coverage is None:
-        text = f"Import them with  facecluster import FILE  {what_for}"
-        empty("No faces yet", text, "pages/status.py", "See where this library is, or open the demo")
-    else:
-        where = where_it_is(session.settings())["faces_from"]
-        text = coverage.why or f"There are none where they are read from: {where}."
-        empty("No faces yet", text, "pages/status.py", "See where faces are read from, and look again")
-
-
 def dialog(
     title: str, on_dismiss: Callable[[], None], width: Literal["small", "medium"] = "small"
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
@@ -351,11 +339,7 @@ def wait_for(use_case: str, title: str, keep: bool = False, **args: object) -> N
     def watch() -> None:
         state = session.jobs().state(job)
         if state.status == "running":
-            left = state.seconds_left
-            st.progress(min(state.fraction, 1.0), text=escaped(state.message))
-            if left is not None and left >= 2:
-                st.text(f"About {duration(left)} left")
-            st.button(f"Cancel: {title.lower()}", key=f"cancel-{job}", on_click=session.jobs().cancel, args=(job,))
+            how_far(session.jobs(), job, state, title)
             return
         if state.status == "done":
             if not keep:
@@ -365,6 +349,15 @@ def wait_for(use_case: str, title: str, keep: bool = False, **args: object) -> N
         st.button("Start again", key=f"again-{job}", on_click=session.jobs().forget, args=(job,))
 
     watch()
+
+
+def how_far(jobs: Jobs, job: str, state: JobState, title: str) -> None:
+    """How far long work is, the time left, and the button that stops it."""
+    left = state.seconds_left
+    st.progress(min(state.fraction, 1.0), text=escaped(state.message))
+    if left is not None and left >= 2:
+        st.text(f"About {duration(left)} left")
+    st.button(f"Cancel: {title.lower()}", key=f"cancel-{job}", on_click=jobs.cancel, args=(job,))
 
 
 def duration(seconds: float) -> str:

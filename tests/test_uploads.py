@@ -1,0 +1,116 @@
+"""Files that a browser sent: where they lie, what is left of them, and what the report says."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from facecluster.errors import CancelledError
+from facecluster.uploads import drop, import_all, keep, report_of, waiting
+from facecluster.wiring import perform, uploads_of
+from tests.small_library import faces, open_library, write_faces
+
+
+@pytest.fixture
+def library(tmp_path):
+    return open_library(tmp_path / "library")
+
+
+def npz(tmp_path, name="faces.npz", **given) -> tuple[str, io.BytesIO]:
+    columns = faces(**given)
+    return name, io.BytesIO(write_faces(tmp_path / "sent.npz", **columns).read_bytes())
+
+
+def files_below(root):
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+def test_files_are_imported_and_deleted_and_a_report_is_left(library, tmp_path):
+    root = uploads_of(library.settings)
+    folder = keep(root, [npz(tmp_path), npz(tmp_path, "more.npz", seed=1, prefix="more")])
+    assert waiting(root) == [folder]
+    assert report_of(folder) is None
+    told = []
+    perform(library, "import", {"folder": folder.name}, lambda share, text: told.append((share, text)))
+    report = report_of(folder)
+    assert report.added == 120 == len(library.view().faces)
+    assert [path.name for path in files_below(root)] == ["report.json"]
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    assert any("faces.npz" in text for _, text in told)
+    drop(folder)
+    assert waiting(root) == []
+
+
+def test_a_file_that_cannot_be_read_is_said_and_stops_no_other(library, tmp_path):
+    folder = keep(uploads_of(library.settings), [("notes.npz", io.BytesIO(b"no archive")), npz(tmp_path)])
+    perform(library, "import", {"folder": folder.name}, lambda *_: None)
+    report = report_of(folder)
+    assert report.added == 60
+    (problem,) = report.problems
+    assert problem.startswith("notes.npz is damaged or no .npz file")
+
+
+def test_faces_that_are_refused_are_named_with_the_reason(library, tmp_path):
+    columns = faces()
+    columns["vectors"][3] = np.nan
+    content = io.BytesIO(write_faces(tmp_path / "sent.npz", **columns).read_bytes())
+    folder = keep(uploads_of(library.settings), [("faces.npz", content)])
+    perform(library, "import", {"folder": folder.name}, lambda *_: None)
+    report = report_of(folder)
+    assert (report.added, report.n_refused) == (59, 1)
+    assert report.refused[0][0] == "face-003"
+    assert report.refused[0][1]
+
+
+def test_what_was_stopped_says_how_much_was_imported_and_leaves_no_file(library, tmp_path):
+    root = uploads_of(library.settings)
+    folder = keep(root, [npz(tmp_path), npz(tmp_path, "more.npz", seed=1, prefix="more")])
+
+    def stop(share, text):
+        if "more.npz" in text:
+            raise CancelledError("Stopped. Nothing was changed.")
+
+    with pytest.raises(CancelledError, match="60 faces of the files before were imported"):
+        import_all(folder, library.import_files, stop)
+    assert len(library.view().faces) == 60
+    assert [path.name for path in files_below(root)] == ["report.json"]
+    assert "60 faces" in report_of(folder).problems[0]
+
+
+def test_nothing_was_changed_where_the_first_file_was_stopped(library, tmp_path):
+    folder = keep(uploads_of(library.settings), [npz(tmp_path)])
+
+    def stop(share, text):
+        raise CancelledError("Stopped. Nothing was changed.")
+
+    with pytest.raises(CancelledError, match=r"Stopped\. Nothing was changed\."):
+        import_all(folder, library.import_files, stop)
+    assert len(library.view().faces) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("../../etc/passwd.npz", "passwd.npz"),
+        ("C:\\photos\\faces.csv", "faces.csv"),
+        ("..", "faces"),
+        ("a\x00b<script>.npz", "a_b_script_.npz"),
+        ("Gesichter (2024) Größe.npz", "Gesichter (2024) Größe.npz"),
+        ("x" * 300 + ".npz", "x" * 96 + ".npz"),
+    ],
+)
+def test_a_name_leads_nowhere_else_and_keeps_its_ending(tmp_path, name, kept):
+    folder = keep(tmp_path / "uploads", [(name, io.BytesIO(b"x"))])
+    assert [path.name for path in files_below(folder)] == [kept]
+    assert all(folder in path.parents for path in files_below(tmp_path))
+
+
+def test_a_job_reaches_no_folder_outside_its_own(library, tmp_path):
+    outside = tmp_path / "elsewhere" / "000"
+    outside.mkdir(parents=True)
+    (outside / "faces.npz").write_bytes(b"mine")
+    with pytest.raises(FileNotFoundError):
+        perform(library, "import", {"folder": "../../../elsewhere"}, lambda *_: None)
+    assert (outside / "faces.npz").read_bytes() == b"mine"
