@@ -29,6 +29,10 @@ def main() -> None:
         widgets.page_head("Find")
         uploading.no_faces("and this page finds look-alikes.")
         return
+    if session.view().state.is_masked.all():
+        widgets.page_head("Find")
+        widgets.nobody_found()
+        return
     asked = finding.query()
     widgets.page_head("Find", TITLES[asked.mode])
     if asked.unknown:

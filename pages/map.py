@@ -16,7 +16,7 @@ MOST_LISTED = 3000
 
 def main() -> None:
     view = session.view()
-    if len(view.faces) < FEWEST or view.snapshot.run is None:
+    if len(view.faces) < FEWEST or view.snapshot.run is None or view.state.is_masked.all():
         widgets.page_head("Map")
         nothing_yet(view)
         return
@@ -57,12 +57,7 @@ def nothing_yet(view) -> None:
             "See them on People",
         )
     else:
-        widgets.empty(
-            "Nobody found yet",
-            "The map shows people. Find them on Tune first.",
-            "pages/tune.py",
-            "Find people on Tune",
-        )
+        widgets.nobody_found("; the map shows who is alike")
 
 
 @st.fragment

@@ -58,6 +58,9 @@ def everything(view, n) -> None:
     found = noise.arranged(tab, order, is_sharp)
     if found.rows:
         noise.draw(tab, found)
+    elif tab == "nobody" and view.state.is_masked.all():
+        text = "Look under “Set aside”, and take back those that count."
+        widgets.empty("Every face is set aside", text)
     elif is_sharp and n:
         widgets.empty("None of them sharp", f"{widgets.faces(n)} are blurred or nearly so. Turn off “Sharp only”.")
     else:
@@ -74,12 +77,7 @@ def how():
 
 def nothing_yet(view) -> None:
     if len(view.faces):
-        widgets.empty(
-            "Nobody found yet",
-            f"{widgets.faces(len(view.faces))} wait to be sorted into people; what is left over comes here.",
-            "pages/tune.py",
-            "Find people on Tune",
-        )
+        widgets.nobody_found("; what is left over comes here")
     else:
         uploading.no_faces("and this page shows those that belong to nobody.")
 

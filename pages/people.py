@@ -20,12 +20,7 @@ def main() -> None:
     fetching.news()
     uploading.reports()
     if not everybody:
-        widgets.empty(
-            "Nobody found yet",
-            f"{widgets.faces(len(view.faces))} wait to be sorted into people.",
-            "pages/tune.py",
-            "Find people on Tune",
-        )
+        widgets.nobody_found()
         return
     without_faces()
     without_pictures(card.cover for card in everybody[: widgets.PAGE])

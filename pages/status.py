@@ -171,9 +171,19 @@ def in_it(known) -> None:
         widgets.facts([("Store", known["store"]), ("Folder", known["library"]), ("User", known["user"])], "where")
     st.subheader("Settings in force", anchor=False)
     st.text("From the environment, then .streamlit/secrets.toml, then the defaults. Secrets are never shown.")
-    widgets.facts(session.settings_in_force(), "settings")
+    widgets.facts(in_force(), "settings")
     st.subheader("Versions", anchor=False)
     widgets.facts([tuple(one.split(" ", 1)) for one in known["versions"].split(", ")], "versions")
+
+
+def in_force() -> list[tuple[str, str]]:
+    """Environment name and value of each setting; secrets stay masked."""
+    s = session.settings()
+    values = {str(field.alias): getattr(s, name) for name, field in type(s).model_fields.items()}
+    return [
+        (name, (", ".join(value) if isinstance(value, tuple) else str(value)) or "not set")
+        for name, value in values.items()
+    ]
 
 
 main()

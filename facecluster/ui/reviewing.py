@@ -333,11 +333,8 @@ def _nothing_left() -> None:
     if not len(session.view().faces):
         uploading.no_faces("and this page asks what only you can know.")
         return
-    if session.view().snapshot.run is None:
-        widgets.empty(
-            "Nobody found yet", "Find people first; what is doubtful about them is asked here.", "pages/tune.py",
-            "Find people on Tune",
-        )  # fmt: skip
+    if session.view().snapshot.run is None or session.view().state.is_masked.all():
+        widgets.nobody_found("; what is doubtful about them is asked here")
         return
     if n_left:
         text = f"You were not sure of {widgets.plural(n_left, 'question', 'questions')}; the rest is answered."

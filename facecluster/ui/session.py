@@ -12,10 +12,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from datetime import tzinfo
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
@@ -108,16 +106,6 @@ def own_service() -> Service:
     """The user's own library, also while the demo is shown."""
     own = _own_settings()
     return _open(own, repr(own))[0]
-
-
-def settings_in_force() -> list[tuple[str, str]]:
-    """Environment name and value of each setting; secrets stay masked."""
-    s = settings()
-
-    def shown(value: object) -> str:
-        return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-    return [(str(field.alias), shown(getattr(s, name)) or "not set") for name, field in type(s).model_fields.items()]
 
 
 def jobs() -> Jobs:
@@ -485,14 +473,6 @@ def placeholders(some: Iterable[FaceId]) -> Counter[str]:
         if hosts and not own.crop(face):
             found[hosts[0]] += 1
     return found
-
-
-def time_zone() -> tzinfo | None:
-    """Where the reader is; None (this machine's) where the browser does not say."""
-    try:
-        return ZoneInfo(st.context.timezone) if st.context.timezone else None
-    except (ZoneInfoNotFoundError, ValueError):
-        return None
 
 
 @st.cache_data(show_spinner=False, max_entries=20_000)

@@ -6,9 +6,10 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, tzinfo
 from importlib.resources import files
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
@@ -96,7 +97,7 @@ def whom(name: str, instead: str = "this person") -> str:
 def when(at: str | datetime) -> str:
     """A moment (ISO 8601) in the reader's own time, and how long ago it was: "14 July 2026, 18:05 · 3 minutes ago"."""
     moment = datetime.fromisoformat(at) if isinstance(at, str) else at
-    local = moment.astimezone(session.time_zone())
+    local = moment.astimezone(_time_zone())
     minutes = int((datetime.now(moment.tzinfo) - moment).total_seconds() // 60)
     if minutes < 1:
         age = "just now"
@@ -107,6 +108,14 @@ def when(at: str | datetime) -> str:
     else:
         age = f"{plural(minutes // 1440, 'day', 'days')} ago"
     return f"{local.day} {local:%B %Y, %H:%M} · {age}"
+
+
+def _time_zone() -> tzinfo | None:
+    """Where the reader is; None (this machine's) where the browser does not say."""
+    try:
+        return ZoneInfo(st.context.timezone) if st.context.timezone else None
+    except (ZoneInfoNotFoundError, ValueError):
+        return None
 
 
 def style() -> None:
@@ -170,6 +179,19 @@ def _news() -> None:
         if said.revision is not None:
             st.button("Undo", key="fc-news-undo", shortcut="Mod+Z", on_click=session.undo, args=(said.revision,))
         st.button("Close", key="fc-news-close", type="tertiary", on_click=session.dismiss_news)
+
+
+def nobody_found(what_then: str = "") -> None:
+    """Say why there is nobody, and lead on: no run yet, or every face was set aside; `what_then` ends the sentence."""
+    view = session.view()
+    n = faces(len(view.faces))
+    if view.state.is_masked.all():
+        text = f"All {n} were ignored, or said to be none. Take back those that count."
+        empty("Every face is set aside", text, "pages/noise.py", "See them on Noise, under “Set aside”")
+    else:
+        empty(
+            "Nobody found yet", f"{n} wait to be sorted into people{what_then}.", "pages/tune.py", "Find people on Tune"
+        )
 
 
 def like_now(person: PersonId, some: Sequence[FaceId], more: str = "") -> str:

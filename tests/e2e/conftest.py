@@ -40,10 +40,11 @@ class Dashboard:
     requested: set[str] = field(default_factory=set)
 
 
-def start(library: Path, settings: Mapping[str, str] | None = None) -> Dashboard:
-    """Start a server of its own, with nothing set but `settings`, and wait until it answers."""
+def start(library: Path, settings: Mapping[str, str] | None = None, port: int = 0) -> Dashboard:
+    """Start a server of its own, with nothing set but `settings`, and wait until it answers; 0 is any free port."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     library.parent.mkdir(parents=True, exist_ok=True)
     log = library.with_name(f"{library.name}.log")
