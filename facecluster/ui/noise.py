@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import streamlit as st
 
 from facecluster.leftovers import (
@@ -75,8 +76,9 @@ def _arranged(
     if is_sharp:
         shown = sharp(_view) if shown is None else shown & sharp(_view)
     found = tuple(one for one in _sections(_view, _left, tab, order, shown) if one.faces)
-    rows = tuple(_row(_view, section, at) for section in found for at in range(len(section.faces)))
-    headings = tuple(_heading(_view, one, is_first=one is found[0]) for one in found)
+    warnings = _warnings(_view)
+    rows = tuple(_row(section, at, warnings) for section in found for at in range(len(section.faces)))
+    headings = tuple(_heading(_view, one, warnings, is_first=one is found[0]) for one in found)
     return Arranged(found, rows, headings, f"{tab} {order} {is_sharp} {only}")
 
 
@@ -93,9 +95,9 @@ def _sections(view: View, left: Leftovers, tab: str, order: str, shown: frozense
     return sections(view, groups, shown)
 
 
-def _row(view: View, section: Section, at: int) -> face_grid.Row:
+def _row(section: Section, at: int, warnings: Mapping[FaceId, str]) -> face_grid.Row:
     face, alike = section.faces[at].face, section.likeness[at]
-    return face_grid.Row(face, "", f"{alike:.2f}", face, warning=_warning(view, face), likeness=(alike, section.cut))
+    return face_grid.Row(face, "", f"{alike:.2f}", face, warning=warnings.get(face, ""), likeness=(alike, section.cut))
 
 
 def _by_sharpness(view: View, shown: frozenset[FaceId] | None) -> Section:
@@ -109,16 +111,18 @@ def _known(score: float) -> float:
     return score if score == score else -1.0  # an unknown score is no number
 
 
-def _warning(view: View, face: FaceId) -> str:
-    score = float(view.faces.blur_score[view.row(face)])
-    least = view.live_blur_threshold
-    return "blurred" if score < least else "nearly blurred" if score < NEARLY * least else ""
+def _warnings(view: View) -> dict[FaceId, str]:
+    """What is said of the loose faces that are not sharp."""
+    rows = np.concatenate([view.noise_rows, view.blurred_rows])
+    score, least = view.faces.blur_score[rows], view.live_blur_threshold
+    words = {False: "nearly blurred", True: "blurred"}
+    return {view.faces.ids[rows[at]]: words[bool(score[at] < least)] for at in np.flatnonzero(score < NEARLY * least)}
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def _heading(view: View, section: Section, is_first: bool) -> face_grid.Section:
+def _heading(view: View, section: Section, warnings: Mapping[FaceId, str], is_first: bool) -> face_grid.Section:
     n, face = len(section.faces), section.faces[0].face
     if section.id == _ONE_BY_ONE:
         return face_grid.Section(section.id, "", n)
@@ -127,7 +131,7 @@ def _heading(view: View, section: Section, is_first: bool) -> face_grid.Section:
         whom = card.name or f"an unnamed person of {widgets.faces(card.n_faces)}"
         deeds = (("open", "See this person"), *_person_deeds(section, card.name))
         return face_grid.Section(
-            section.id, f"Nearest to {whom}", n, person_line(view, section, is_first), card.cover, deeds
+            section.id, f"Nearest to {whom}", n, person_line(section, warnings, is_first), card.cover, deeds
         )
     if section.kind == "alike":
         deeds = (("new", f"New person from {n:,}"), ("ignore", f"Ignore {n:,}"))
@@ -151,10 +155,10 @@ def _person_deeds(section: Section, name: str) -> tuple[tuple[str, str], ...]:
     return ("all", f"Assign {every}"), ("not", f"Not {whom}: {n:,}"), ("ignore", f"Ignore {n:,}")
 
 
-def person_line(view: View, section: Section, is_first: bool) -> str:
+def person_line(section: Section, warnings: Mapping[FaceId, str], is_first: bool) -> str:
     """How many faces, how many of them likely, and how many blurred; at the first one, what the mark is."""
     n, n_likely = len(section.faces), len(section.likely)
-    n_blurred = sum(bool(_warning(view, one.face)) for one in section.faces)
+    n_blurred = sum(one.face in warnings for one in section.faces)
     said = [widgets.faces(n), "all likely" if n_likely == n else f"{n_likely or 'none'} likely"]
     if n_blurred:
         said.append(f"{n_blurred:,} blurred or nearly")
