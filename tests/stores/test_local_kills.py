@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -107,17 +106,6 @@ def must_be_whole(folder: Path, old: object, new: object, act: str) -> bool:
         opened(folder).apply(ACTS[act](opened(folder)))
         assert told(folder) == new, "what was cut short cannot be done again"
     return found == new
-
-
-@pytest.fixture
-def tell(capsys):
-    """Show a figure, whatever pytest captures."""
-
-    def show(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{text}\n")
-
-    return show
 
 
 @pytest.fixture(params=list(ACTS))
