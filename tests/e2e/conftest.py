@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from driving import FLAGS, Dashboard, serving, tab
+from driving import FLAGS, PATIENCE_MS, Dashboard, serving, tab
 
 from facecluster.config import load_settings
 from facecluster.service import Service
@@ -62,6 +62,7 @@ def browser():
         found = executable or p.chromium.executable_path
         if not found or not Path(found).exists():
             pytest.skip("no Chromium on this machine: scripts/test says how to get one")
+        playwright.expect.set_options(timeout=PATIENCE_MS)
         running = p.chromium.launch(executable_path=found, args=FLAGS)
         yield running
         running.close()

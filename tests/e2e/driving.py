@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+PATIENCE_MS = 60_000  # of a machine that does three other things as well
 
 
 @dataclass
@@ -54,7 +57,7 @@ def start(library: Path, settings: Mapping[str, str] | None = None) -> Dashboard
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
     url = f"http://localhost:{port}"
-    for _ in range(300):
+    for _ in range(600):
         try:
             urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()  # noqa: S310  (localhost)
             return Dashboard(url, library, process, log)
@@ -99,7 +102,7 @@ def tab(browser, dashboard: Dashboard, allowed: Sequence[str] = (), **options):
     )
     opened.on("request", lambda request: dashboard.requested.add(request.url))
     opened.on("websocket", lambda socket: dashboard.requested.add(socket.url))
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(PATIENCE_MS)
     try:
         yield opened
     finally:
@@ -110,3 +113,30 @@ def tab(browser, dashboard: Dashboard, allowed: Sequence[str] = (), **options):
         url for url in dashboard.requested if not url.startswith(own) and urlsplit(url).hostname not in allowed
     }
     assert not strangers, strangers
+
+
+def listening(page) -> None:
+    """Wait until a page hears keys: Streamlit's buttons listen for their letters a moment after they are drawn."""
+    page.wait_for_function("document.querySelector('[data-test-script-state]')?.dataset.testScriptState !== 'running'")
+    frame = "new Promise(done => requestAnimationFrame(() => requestIdleCallback(done, { timeout: 1000 })))"
+    for _ in range(3):
+        page.evaluate(f"() => {frame}")
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what no page shows."""
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def other_hosts(page, picture: bytes) -> list[tuple[str, str]]:
+    """Answer with a picture what a page asks of other hosts; which they are, each with the Referer that it was told."""
+    asked: list[tuple[str, str]] = []
+
+    def answer(route) -> None:
+        asked.append((urlsplit(route.request.url).hostname, route.request.all_headers().get("referer", "")))
+        route.fulfill(body=picture, content_type="image/jpeg")
+
+    page.route(re.compile(r"^https?://(?!localhost)"), answer)
+    return asked

@@ -26,7 +26,7 @@ class Scene:
     Attributes
     ----------
     path : str
-        Its address, with `{person}`, `{face}` and `{noise}` for those of `furnish`.
+        Its address, with `{person}`, `{blended}`, `{face}` and `{noise}` for those of `furnish`.
     ready : str
         What is there once the page is.
     act : Callable
@@ -47,8 +47,15 @@ def furnish(library: Path) -> dict[str, str]:
     cards = service.view().people()
     for card, name in zip(cards, NAMES, strict=False):
         service.rename(card.id, name, confirm=name in NAMES[:3])
+    blended = cards[len(NAMES) :][:3]
+    service.merge(blended[0].id, [other.id for other in blended[1:]])
     view = service.view()
-    return {"person": cards[1].id, "face": view.faces_of(cards[1].id)[0].id, "noise": view.noise[0].face}
+    return {
+        "blended": blended[0].id,
+        "person": cards[1].id,
+        "face": view.faces_of(cards[1].id)[0].id,
+        "noise": view.noise[0].face,
+    }
 
 
 def settle(page: Any) -> None:
@@ -109,7 +116,7 @@ SCENES = {
     "person": Scene("person?id={person}", _WHO),
     "person-selected": Scene("person?id={person}", _WHO, _select),
     "person-why": Scene("person?id={person}&photo={face}&why=1", "[role=dialog]"),
-    "person-split": Scene("person?id={person}", _WHO, _split),
+    "person-split": Scene("person?id={blended}", _WHO, _split),
     "map": Scene("map", _MAP),
     "map-selected": Scene("map", _MAP, _select_in_view),
     "find": Scene("find", "h1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from driving import listening
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.e2e
@@ -23,7 +24,7 @@ def blended(demo):
 def test_a_person_is_split_with_a_preview_and_undo_makes_them_one_again(page, dashboard, demo, blended):
     person, n_faces = blended
     page.goto(f"{dashboard.url}/person?id={person}")
-    page.get_by_role("button", name="Split…").click(timeout=60_000)
+    page.get_by_role("button", name="Split…").click()
     dialog = page.get_by_role("dialog")
     split = dialog.get_by_role("button", name="Split into these")
     expect(split).to_contain_text("2 people")
@@ -45,17 +46,21 @@ def test_the_photo_and_the_reason_of_a_selected_face_are_a_key_away(page, dashbo
     person, _ = blended
     page.goto(f"{dashboard.url}/person?id={person}")
     tile = page.locator(".tile").first
-    expect(tile).to_be_visible(timeout=60_000)
+    expect(tile).to_be_visible()
     tile.focus()
     page.keyboard.press("Space")
     expect(page.get_by_text("1 face selected")).to_be_visible()
+    expect(page.get_by_role("button", name="Why here?")).to_be_visible()
+    listening(page)
     page.keyboard.press("w")
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("Why is this face here?")).to_be_visible()
     bars = dialog.get_by_role("listitem")
     expect(bars.first).to_contain_text("cosine")
     expect(bars).to_have_count(4)
+    listening(page)
     page.keyboard.press("o")
     expect(dialog.get_by_text("The photo of this face")).to_be_visible()
+    listening(page)
     page.keyboard.press("w")
     expect(dialog.get_by_text("Why is this face here?")).to_be_visible()
