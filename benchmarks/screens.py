@@ -111,7 +111,7 @@ class Wire:
 @contextmanager
 def browsing(library: Path) -> Iterator[tuple[Any, str]]:
     """A browser, and the address of a dashboard that shows the library."""
-    from conftest import FLAGS, start, stop
+    from driving import FLAGS, start, stop
     from playwright.sync_api import sync_playwright
 
     dashboard = start(library)

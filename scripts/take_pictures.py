@@ -1,102 +1,121 @@
-"""Pictures of the dashboard on the demo library: `python scripts/take_pictures.py [--all FOLDER]`.
+"""Pictures of the dashboard on the demo library: `python scripts/take_pictures.py [--all FOLDER [SCENE ...]]`.
 
-Without arguments the README's pictures in docs/pictures are made anew; with --all, every page at 1400, 900 and 390
-pixels, light and dark, in FOLDER, to be looked at.
+Without arguments the README's pictures in docs/pictures are made anew; with --all, every scene of tests/e2e/scenes.py
+(or those that are named), an empty library and the first visit, at 1400, 900 and 390 pixels, light and dark, in FOLDER,
+to be looked at.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e")]
 
-from conftest import FLAGS, Dashboard, start, stop  # noqa: E402
+from driving import FLAGS, serving  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
+from scenes import SCENES, furnish, open_scene, settle  # noqa: E402
 
-from facecluster.config import load_settings  # noqa: E402
-from facecluster.wiring import demo_settings, open_service  # noqa: E402
-
-NAMES = ["Anna", "Ines", "Mei", "Priya", "Samir", "Emre", "Hugo", "Viktor", "Oskar", "Bob", "Lotte", "Ruth", "Amara"]
-PAGES = ["people", "map", "find", "review", "tune", "noise", "history", "status"]
 WIDTHS = {1400: 900, 900: 1000, 390: 844}
 README = {
     "people": ("people", "light"),
     "people-dark": ("people", "dark"),
     "map": ("map", "light"),
-    "tune": ("tune", "light"),
+    "tune": ("tune-plan", "light"),
     "review": ("review", "light"),
 }
-SETTLED_MS = 1500
-SETTLED = """() => !document.querySelector('[data-testid=stSkeleton], [data-testid=stStatusWidget]')
-  && [...document.images].every(image => image.complete || image.loading === "lazy")"""
+MENU = ("people", "map", "find", "review", "tune", "noise", "history")
 
 
-def furnish(library: Path) -> str:
-    """Make the demo library, name some people; returns one person's id."""
-    service = open_service(demo_settings(load_settings(library=library)))
-    service.open_demo()
-    service.prepare(service.defaults.blur_threshold)
-    service.map()
-    cards = service.view().people()
-    for card, name in zip(cards, NAMES, strict=False):
-        service.rename(card.id, name, confirm=name in NAMES[:3])
-    return cards[1].id
-
-
-def settle(page: Any) -> None:
-    """Wait until nothing is on its way (no run, no grey stand-in, no half picture), and then for what fades in."""
-    page.wait_for_timeout(SETTLED_MS)
-    page.wait_for_function(SETTLED, timeout=60_000)
-    page.wait_for_timeout(SETTLED_MS)
-
-
-def shoot(browser: Any, dashboard: Dashboard, path: str, out: Path, width: int, scheme: str) -> None:
+@contextmanager
+def tab(browser: Any, width: int, scheme: str = "light") -> Iterator[Any]:
     context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
-    page = context.new_page()
-    page.goto(f"{dashboard.url}/{'' if path == PAGES[0] else path}")  # the first page has no address of its own
-    page.locator("h1, [data-testid=stImage]").first.wait_for(timeout=60_000)
-    settle(page)
-    if path == "tune":  # a plan to look at
-        for _ in range(4):
-            page.get_by_role("slider", name=re.compile("needs at least")).press("ArrowRight")
-        settle(page)
-    page.screenshot(path=out)
+    yield context.new_page()
     context.close()
+
+
+def both_modes(page: Any, folder: Path, name: str, width: int) -> None:
+    """One picture in light and one in dark, without a reload between them."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        settle(page)
+        page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
+
+
+def every_scene(browser: Any, url: str, known: dict[str, str], folder: Path, wanted: list[str]) -> None:
+    for name in wanted or SCENES:
+        for width in WIDTHS:
+            with tab(browser, width) as page:
+                open_scene(page, url, SCENES[name], known)
+                both_modes(page, folder, name, width)
+
+
+def empty_library(browser: Any, url: str, folder: Path) -> None:
+    """The user's own library, which holds nothing: each page leads on."""
+    for width in WIDTHS:
+        with tab(browser, width) as page:
+            page.goto(f"{url}/status")
+            page.get_by_role("button", name="Open your own library").click()
+            page.get_by_role("button", name="Open the demo library").wait_for()
+            for name in MENU if width == 1400 else MENU[:1]:
+                if page.get_by_test_id("stExpandSidebarButton").is_visible():
+                    page.get_by_test_id("stExpandSidebarButton").click()
+                page.get_by_test_id("stSidebarNav").get_by_role("link", name=name.title()).click()
+                settle(page)
+                both_modes(page, folder, f"empty-{name}", width)
+
+
+def first_visit(browser: Any, folder: Path) -> None:
+    """What is seen while the demo is being made."""
+    for width in WIDTHS:
+        with (
+            tempfile.TemporaryDirectory() as name,
+            serving(Path(name) / "library") as dashboard,
+            tab(browser, width) as page,
+        ):
+            page.goto(dashboard.url)
+            page.get_by_role("progressbar").wait_for()
+            page.screenshot(path=folder / f"first-visit-{width}-light.png")
+
+
+def readme(browser: Any, url: str, known: dict[str, str]) -> None:
+    folder = ROOT / "docs" / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture, (scene, scheme) in README.items():
+        with tab(browser, 1400, scheme) as page:
+            open_scene(page, url, SCENES[scene], known)
+            page.screenshot(path=folder / f"{picture}.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", type=Path, metavar="FOLDER", help="every page, width and mode, into FOLDER")
-    folder = parser.parse_args().all
+    parser.add_argument("--all", type=Path, metavar="FOLDER", help="every scene, width and mode, into FOLDER")
+    parser.add_argument("scenes", nargs="*", choices=[*SCENES, []], metavar="SCENE", help="these scenes alone")
+    asked = parser.parse_args()
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         library = Path(name) / "library"
-        person = furnish(library)
-        dashboard = start(library)
+        known = furnish(library)
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        try:
-            if folder is None:
-                (ROOT / "docs" / "pictures").mkdir(parents=True, exist_ok=True)
-                for picture, (page, scheme) in README.items():
-                    shoot(browser, dashboard, page, ROOT / "docs" / "pictures" / f"{picture}.png", 1400, scheme)
-                return
-            folder.mkdir(parents=True, exist_ok=True)
-            for page in [*PAGES, f"person?id={person}"]:
-                for width in WIDTHS:
-                    for scheme in ("light", "dark"):
-                        out = folder / f"{page.split('?')[0]}-{width}-{scheme}.png"
-                        shoot(browser, dashboard, page, out, width, scheme)
-        finally:
-            browser.close()
-            stop(dashboard)
+        with serving(library) as dashboard:
+            if asked.all is None:
+                readme(browser, dashboard.url, known)
+            else:
+                asked.all.mkdir(parents=True, exist_ok=True)
+                every_scene(browser, dashboard.url, known, asked.all, asked.scenes)
+                if not asked.scenes:
+                    empty_library(browser, dashboard.url, asked.all)
+        if asked.all is not None and not asked.scenes:
+            first_visit(browser, asked.all)
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,32 @@ def make_batch() -> Callable[..., FaceBatch]:
         return FaceBatch(ids=tuple(ids), vectors=np.asarray(vectors, np.float32), **given)  # type: ignore[arg-type]
 
     return build
+
+
+FIGURES: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def tell() -> Callable[[str], None]:
+    """Print a figure that a test found, at the end of all tests."""
+    return FIGURES.append
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands over what it was told: only the process that started it prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = FIGURES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    FIGURES.extend(getattr(node, "workeroutput", {}).get("figures", ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if FIGURES:
+        terminalreporter.section("what the tests found")
+        terminalreporter.write_line("\n".join(dict.fromkeys(FIGURES)))
 
 
 @pytest.fixture(scope="session")

@@ -233,7 +233,7 @@ def test_cancelling_drops_the_parts_that_have_not_begun(one_worker, tmp_path):
     assert next(pieces)[0] == 0.01
     start = time.monotonic()
     pieces.close()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 6
     assert list(tmp_path.iterdir()) == []
     while any(one_worker.processing().values()):
         assert time.monotonic() - start < 10

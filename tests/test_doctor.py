@@ -545,7 +545,7 @@ def test_work_that_takes_too_long_is_left_behind():
     begun = time.perf_counter()
     with pytest.raises(StoreUnavailableError, match=r"within 0.5 seconds"):
         within(0.5, lambda: time.sleep(30))
-    assert time.perf_counter() - begun < 2
+    assert time.perf_counter() - begun < 10
     with pytest.raises(ZeroDivisionError):
         within(5, lambda: 1 / 0)
 

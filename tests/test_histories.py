@@ -11,7 +11,6 @@ import itertools
 import os
 import shutil
 import sqlite3
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -446,13 +445,12 @@ def settings_for(n):
 
 
 @pytest.fixture(autouse=True)
-def _told(request, capsys):
+def _told(request, tell):
     """How many histories there were is said, as it is fewer on the slow stores."""
     yield
     machine = MACHINES.get(request.node.parent.name)
     if machine is not None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{machine.n_run} histories on {machine.stores}\n")
+        tell(f"{machine.n_run} histories on {machine.stores}")
 
 
 MACHINES = {

@@ -52,6 +52,15 @@ export default function (component) {
     const box = event.target.closest('[class*="st-key-pick-"]');
     if (box && event.detail > 0) setTimeout(() => box.querySelector("input")?.blur());
   }, true);
+  // Streamlit puts the sections of its menu into a list as what is no item of one, and a screen reader counts wrongly.
+  const mend = () => {
+    for (const section of document.querySelectorAll('[data-testid="stSidebarNavItems"] > div:not([role])')) {
+      section.setAttribute("role", "listitem");
+      for (const link of section.querySelectorAll("li")) link.setAttribute("role", "none");
+    }
+  };
+  mend();
+  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
 }
 """,
     isolate_styles=False,

@@ -150,7 +150,7 @@ def test_a_chain_of_merges_takes_no_recursion_and_no_time():
     extract(h)
     start = time.perf_counter()
     extract(h, ExtractionParams(5, 0.4, "eom"))
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 2
 
 
 def hierarchy_of_chain(vectors):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from driving import tab
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.e2e
@@ -61,7 +62,7 @@ def shown_name(page, at: int):
 
 def test_names_stay_on_their_faces_when_people_are_found_anew(page, dashboard):
     page.goto(dashboard.url)
-    expect(page.locator(TILE).first).to_be_visible(timeout=60_000)
+    expect(page.locator(TILE).first).to_be_visible()
     for at, name in enumerate(["Anna", "Ben", "Zoë Müller"]):
         name_person(page, at, name)
     named = faces_by_name(dashboard.library)
@@ -70,13 +71,13 @@ def test_names_stay_on_their_faces_when_people_are_found_anew(page, dashboard):
 
     page.get_by_role("link", name="Tune").click()
     size = page.get_by_role("slider", name=re.compile("needs at least"))
-    expect(size).to_be_visible(timeout=60_000)
+    expect(size).to_be_visible()
     for _ in range(4):
         size.press("ArrowRight")
     publish = page.get_by_role("button", name=re.compile(r"^Publish \d"))
-    expect(publish).to_be_enabled(timeout=30_000)
+    expect(publish).to_be_enabled()
     publish.click()
-    expect(page.get_by_text(re.compile("Published")).first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile("Published")).first).to_be_visible()
 
     after = exported(dashboard.library)
     now = faces_by_name(dashboard.library)
@@ -91,7 +92,7 @@ def test_names_stay_on_their_faces_when_people_are_found_anew(page, dashboard):
 
 def test_a_rename_can_be_undone_and_survives_a_reload(page, dashboard):
     page.goto(dashboard.url)
-    expect(page.locator(TILE).first).to_be_visible(timeout=60_000)
+    expect(page.locator(TILE).first).to_be_visible()
     name_person(page, 0, "Grace Hopper")
     page.reload()
     expect(shown_name(page, 0)).to_have_text("Grace Hopper")
@@ -102,7 +103,7 @@ def test_a_rename_can_be_undone_and_survives_a_reload(page, dashboard):
 
 def test_a_name_that_exists_is_asked_about_before_anything_is_written(page, dashboard):
     page.goto(dashboard.url)
-    expect(page.locator(TILE).first).to_be_visible(timeout=60_000)
+    expect(page.locator(TILE).first).to_be_visible()
     name_person(page, 0, "Anna")
     type_name(page, 1, "anna")
     dialog = page.get_by_role("dialog")
@@ -116,23 +117,30 @@ def test_a_name_that_exists_is_asked_about_before_anything_is_written(page, dash
     assert people[0]["face_count"] > 81
 
 
-def test_every_page_is_reached_by_its_own_address_on_a_fresh_server(page, dashboard):
-    page.goto(f"{dashboard.url}/tune")
-    expect(page.get_by_test_id("stSidebarNavLink").first).to_contain_text("People", timeout=60_000)
-    for path, title in PAGES.items():
+def test_every_page_is_reached_by_its_own_address_on_a_fresh_server(page, dashboard, demo):
+    person = demo.view().people()[1].id
+    face = demo.view().noise[0].face
+    demo.rename(person, "Anna")
+    links = {
+        f"person?id={person}": page.get_by_role("textbox", name="Name of Anna"),
+        f"find?person={person}": page.get_by_role("heading", name="Anna", exact=True),
+        f"find?face={face}": page.get_by_role("heading", name="Nobody's face", exact=True),
+    } | {path: page.get_by_role("heading", name=title, exact=True) for path, title in PAGES.items()}
+    for path, seen in links.items():
         page.goto(f"{dashboard.url}/{path}")
-        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=60_000)
+        expect(seen).to_be_visible()
+        expect(page.get_by_test_id("stSidebarNavLink").first).to_contain_text("People")
         expect(page.get_by_test_id("stException")).to_have_count(0)
+        assert path.split("?")[-1] in page.url
 
 
 def test_two_windows_that_name_one_person_do_not_overwrite_each_other(browser, page, dashboard):
     page.goto(dashboard.url)
-    expect(page.locator(TILE).first).to_be_visible(timeout=60_000)
-    second = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
-    second.goto(dashboard.url)
-    expect(second.locator(TILE).first).to_be_visible()
-    name_person(page, 0, "Anna")
-    type_name(second, 0, "Bert")
-    expect(second.get_by_text(re.compile("Meanwhile.*“Anna”.*“Bert”"))).to_be_visible()
-    assert set(faces_by_name(dashboard.library)) == {"Anna"}
-    second.context.close()
+    expect(page.locator(TILE).first).to_be_visible()
+    with tab(browser, dashboard) as second:
+        second.goto(dashboard.url)
+        expect(second.locator(TILE).first).to_be_visible()
+        name_person(page, 0, "Anna")
+        type_name(second, 0, "Bert")
+        expect(second.get_by_text(re.compile("Meanwhile.*“Anna”.*“Bert”"))).to_be_visible()
+        assert set(faces_by_name(dashboard.library)) == {"Anna"}

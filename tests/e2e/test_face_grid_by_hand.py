@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 
 import pytest
+from driving import listening, tab, until
 
 from facecluster.config import load_settings
+from facecluster.view import PersonCard
 from facecluster.wiring import demo_settings, open_service
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture(scope="module")
-def demo_folder(tmp_path_factory):
-    """The demo library, made once."""
-    settings = demo_settings(load_settings(library=tmp_path_factory.mktemp("made") / "library"))
-    open_service(settings).open_demo()
-    return settings.library
-
-
-@pytest.fixture(autouse=True)
-def _demo_is_ready(tmp_path, demo_folder):
-    """Beside the library that `dashboard` starts with."""
-    shutil.copytree(demo_folder, tmp_path / "library-demo")
-
-
-def people_of(library) -> list[dict]:
-    """What another program sees of the demo library, most faces first."""
-    command = [sys.executable, "-m", "facecluster", "export", "--json"]
-    demo = {"FACECLUSTER_LIBRARY": f"{library}-demo", "FACECLUSTER_USER": "demo"}
-    done = subprocess.run(command, env={**os.environ, **demo}, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)["people"]
+def people_of(library) -> list[PersonCard]:
+    """As another process sees the demo library, most faces first."""
+    return list(open_service(demo_settings(load_settings(library=library))).view().people())
 
 
 def names_of(library) -> list[str]:
-    return sorted(person["name"] for person in people_of(library) if person["name"])
+    return sorted(person.name for person in people_of(library) if person.name)
 
 
 def tile(page, at: int):
@@ -52,7 +32,7 @@ def tile(page, at: int):
 
 def opened(page, dashboard) -> None:
     page.goto(dashboard.url)
-    expect(tile(page, 0)).to_be_visible(timeout=60_000)
+    expect(tile(page, 0)).to_be_visible()
 
 
 def said(page, text: str) -> None:
@@ -93,7 +73,7 @@ def test_names_typed_as_fast_as_can_be_are_all_kept(page, dashboard):
         page.keyboard.press("Tab")
     page.keyboard.press("Escape")
     said(page, "“Person 11”")
-    page.wait_for_timeout(6000)
+    until(lambda: len(names_of(dashboard.library)) == len(names))
     assert names_of(dashboard.library) == names
 
 
@@ -195,7 +175,7 @@ def test_while_people_are_selected_letters_are_what_the_buttons_say(page, dashbo
     page.keyboard.press("Shift+ArrowRight")
     said(page, "2 people selected")
     expect(page.get_by_role("button", name="Merge into the largest")).to_be_enabled()
-    page.wait_for_timeout(500)  # a button listens for its letter a moment after it is there
+    listening(page)
     page.keyboard.press("m")
     said(page, "Merged")
     assert page.locator(".editor").count() == 0
@@ -217,9 +197,7 @@ def test_dragging_a_person_onto_another_merges_them_and_undo_parts_them(page, da
     expect(page.locator(".ghost")).to_contain_text("Merge into Anna")
     page.mouse.up()
     said(page, "Merged")
-    expect(tile(page, 0).locator(".line")).to_contain_text(
-        str(before[0]["face_count"] + before[2]["face_count"]) + " faces"
-    )
+    expect(tile(page, 0).locator(".line")).to_contain_text(str(before[0].n_faces + before[2].n_faces) + " faces")
     assert len(people_of(dashboard.library)) == len(before) - 1
     page.get_by_role("button", name="Undo").click()
     said(page, "Undid")
@@ -242,14 +220,12 @@ def test_only_what_is_in_sight_is_drawn_and_nothing_stands_out_on_a_phone(browse
     opened(page, dashboard)
     n_people = len(people_of(dashboard.library))
     assert page.locator(".tile").count() < n_people
-    phone = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
-    phone.goto(dashboard.url)
-    expect(tile(phone, 0)).to_be_visible(timeout=60_000)
-    boxes = [tile(phone, at).bounding_box() for at in range(3)]
-    assert len({box["y"] for box in boxes}) == 1, "three to a row"
-    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-    phone.context.close()
+    with tab(browser, dashboard, viewport={"width": 390, "height": 844}) as phone:
+        opened(phone, dashboard)
+        boxes = [tile(phone, at).bounding_box() for at in range(3)]
+        assert len({box["y"] for box in boxes}) == 1, "three to a row"
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_rename_sends_less_than_ten_kilobytes(page, dashboard):
@@ -303,7 +279,7 @@ def test_faces_are_walked_through_with_keys_and_given_to_somebody(page, dashboar
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
 
-    n_open = person["face_count"] - 2
+    n_open = person.n_faces - 2
     tile(page, 0).focus()
     page.keyboard.press("End")
     expect(tile(page, n_open)).to_be_focused()
@@ -330,4 +306,4 @@ def test_faces_are_walked_through_with_keys_and_given_to_somebody(page, dashboar
     expect(page.locator('.tile[aria-selected="true"]')).to_have_count(0)
     heading.get_by_role("button", name=f"Confirm these {n_open - 4}").click()
     said(page, f"Confirmed {n_open - 4} faces")
-    assert people_of(dashboard.library)[0]["face_count"] == person["face_count"] - 5
+    assert people_of(dashboard.library)[0].n_faces == person.n_faces - 5

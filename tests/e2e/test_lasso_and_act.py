@@ -40,7 +40,7 @@ RANGE = "() => document.querySelector('.fc-map-plot')._fullLayout.xaxis.range"
 
 def open_map(page, dashboard) -> None:
     page.goto(f"{dashboard.url}/map")
-    page.locator(".fc-map-plot[data-drawn]").wait_for(timeout=90_000)
+    page.locator(".fc-map-plot[data-drawn]").wait_for()
 
 
 def around(page, points, room=14):

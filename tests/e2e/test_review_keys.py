@@ -5,29 +5,26 @@ from __future__ import annotations
 import re
 
 import pytest
+from driving import listening
 from planted_library import mistaken, publish
 
-from facecluster.config import load_settings
 from facecluster.demo import demo_truth
-from facecluster.wiring import demo_settings, open_service
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.e2e
 
 
-def history(library) -> list[str]:
+def history(demo) -> list[str]:
     """Titles of what was changed, newest first."""
-    return [change.title for change in open_service(demo_settings(load_settings(library=library))).history()]
+    return [change.title for change in demo.history()]
 
 
 @pytest.fixture
-def review(page, dashboard):
+def review(page, dashboard, demo):
     """The Review page of the demo, with mistakes of every kind in it."""
-    service = open_service(demo_settings(load_settings(library=dashboard.library)))
-    service.open_demo()
-    publish(service, mistaken(demo_truth(), 4))
+    publish(demo, mistaken(demo_truth(), 4))
     page.goto(f"{dashboard.url}/review")
-    expect(page.locator(".st-key-fc-review-card")).to_be_visible(timeout=60_000)
+    expect(page.locator(".st-key-fc-review-card")).to_be_visible()
     return page
 
 
@@ -36,14 +33,15 @@ def said(page) -> str:
 
 
 def press(page, key: str, seen: str) -> None:
-    """One key; the page says so, and has nothing more to draw."""
+    """One key, once the page hears it; the page says so, and has nothing more to draw."""
+    expect(page.locator('[class*="st-key-review-Y-"]')).to_have_count(1)
+    listening(page)
     page.keyboard.press(key)
-    expect(page.locator(".st-key-fc-review-foot")).to_contain_text(seen, timeout=30_000)
-    expect(page.locator('[data-test-script-state="running"]')).to_have_count(0, timeout=30_000)
-    expect(page.locator('[class*="st-key-review-Y-"]')).to_have_count(1, timeout=30_000)
+    expect(page.locator(".st-key-fc-review-foot")).to_contain_text(seen)
+    listening(page)
 
 
-def test_questions_are_answered_and_taken_back_with_keys_alone(review, dashboard):
+def test_questions_are_answered_and_taken_back_with_keys_alone(review, demo):
     n = int(re.search(r"(\d+) questions in all", review.locator(".st-key-fc-review-foot").inner_text())[1])
     first = said(review)
     press(review, "s", f"{n - 1} questions in all")
@@ -51,13 +49,13 @@ def test_questions_are_answered_and_taken_back_with_keys_alone(review, dashboard
     assert "Yes makes" in second
     press(review, "y", "1 answered in this visit")
     press(review, "n", "2 answered in this visit")
-    before = history(dashboard.library)
+    before = history(demo)
     press(review, "u", "1 answered in this visit")
     press(review, "u", "0 answered in this visit")
     assert said(review) == second
     press(review, "u", f"{n} questions in all")
     assert said(review) == first
-    now = history(dashboard.library)
+    now = history(demo)
     assert now[2:] == before
     assert all(title.startswith("Undid") for title in now[:2])
 
@@ -68,7 +66,7 @@ def test_an_answer_stays_given_after_a_reload(review):
     after = said(review)
     assert after != before
     review.reload()
-    expect(review.locator(".st-key-fc-review-then")).to_contain_text(after, timeout=60_000)
+    expect(review.locator(".st-key-fc-review-then")).to_contain_text(after)
     expect(review.get_by_text("0 answered in this visit")).to_be_visible()
 
 
@@ -79,6 +77,8 @@ def test_both_faces_and_all_keys_are_seen_without_scrolling(review, width):
         button = review.locator(".st-key-fc-review-keys").get_by_role("button", name=re.compile(f"^{name}"))
         expect(button.first).to_be_in_viewport(ratio=1)
     left, right = (review.locator(f".st-key-fc-tile-review-{side} img") for side in ("left", "right"))
+    for picture in (left, right):
+        expect(picture).to_have_js_property("complete", True)
     expect(left).to_be_in_viewport(ratio=1)
     expect(right).to_be_in_viewport(ratio=1)
     a, b = left.bounding_box(), right.bounding_box()

@@ -7,11 +7,9 @@ understood PostgREST, and nothing about who may do what; that is shown on a real
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -19,12 +17,11 @@ import urllib.request
 from pathlib import Path
 
 import jwt
-import pytest
 
+from servers import npm
 from servers.postgres_server import end, free_port, launch, migrations
 
-VERSION = "0.10.0"
-CACHE = Path(sys.prefix) / "oracles" / f"supabase-lite-{VERSION}"  # inside .venv, where git, lint and tests do not look
+PACKAGE = ("@supabase/lite", "0.10.0")
 
 # A project has these before any migration; lite makes them only once it finds tables with policies.
 ROLES = """
@@ -135,44 +132,13 @@ class LiteServer:
             return False
 
 
-ENVIRONMENT = {**os.environ, "LITE_TELEMETRY": "0", "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
+ENVIRONMENT = {**npm.ENVIRONMENT, "LITE_TELEMETRY": "0"}
 
 
 def installed() -> Path:
     """The `lite` program, installed from npm on the first call; skips where that cannot be."""
-    try:
-        return install()
-    except NotToBeHadError as exc:
-        pytest.skip(str(exc))
-
-
-def install() -> Path:
-    """The `lite` program in its cache folder, after installing it where it is not."""
-    program = CACHE / "node_modules" / ".bin" / "lite"
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        raise NotToBeHadError("no @supabase/lite: Node and npm are not installed (Debian: apt-get install nodejs npm)")
-    if program.exists():
-        return program
-    CACHE.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=CACHE.parent))
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", f"@supabase/lite@{VERSION}"]
-    done = subprocess.run(command, cwd=unfinished, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(unfinished)
-        raise NotToBeHadError(f"no @supabase/lite: npm could not install it: {done.stderr.strip()[-300:]!r}")
-    try:
-        unfinished.rename(CACHE)
-    except OSError:
-        shutil.rmtree(unfinished)  # another process was faster
-    return program
-
-
-class NotToBeHadError(Exception):
-    """It cannot be had on this machine."""
+    return npm.installed(*PACKAGE) / ".bin" / "lite"
 
 
 if __name__ == "__main__":
-    try:
-        sys.stdout.write(f"{install()}\n")
-    except NotToBeHadError as exc:
-        sys.exit(f"{exc}; the tests on it are skipped")
+    npm.say(*PACKAGE)

@@ -1,4 +1,4 @@
-"""A fresh database a test, on the server of this process, and the figures that the tests found."""
+"""A fresh database a test, on the server of this process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from servers.postgres_server import Database, PostgresServer, shared_postgres
 
-FIGURES: list[str] = []
-
 
 @pytest.fixture(scope="session")
-def server() -> PostgresServer:
+def server(tell: Callable[[str], None]) -> PostgresServer:
     started = shared_postgres()
-    FIGURES.append(f"Postgres {started.version}")
+    tell(f"Postgres {started.version}")
     return started
 
 
@@ -29,15 +27,3 @@ def bare_database(server: PostgresServer) -> Iterator[Database]:
     made = server.bare_database()
     yield made
     made.drop()
-
-
-@pytest.fixture(scope="session")
-def tell() -> Callable[[str], None]:
-    """Print a figure once, at the end."""
-    return FIGURES.append
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if FIGURES:
-        terminalreporter.section("what the tests on Postgres found")
-        terminalreporter.write_line("\n".join(FIGURES))

@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -77,6 +76,7 @@ ACTS = {act.__name__: act for act in (a_publish, a_rename, an_erasing)}
 
 
 def copied(folder: Path, to: Path) -> Path:
+    """A copy that stays: SQLite knows an open file by its inode, and that of a deleted one is given to the next."""
     shutil.copytree(folder, to)
     return to
 
@@ -107,17 +107,6 @@ def must_be_whole(folder: Path, old: object, new: object, act: str) -> bool:
         opened(folder).apply(ACTS[act](opened(folder)))
         assert told(folder) == new, "what was cut short cannot be done again"
     return found == new
-
-
-@pytest.fixture
-def tell(capsys):
-    """Show a figure, whatever pytest captures."""
-
-    def show(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{text}\n")
-
-    return show
 
 
 @pytest.fixture(params=list(ACTS))
@@ -178,7 +167,6 @@ def test_a_kill_as_any_statement_begins_leaves_the_old_library_or_the_new_one(li
         folder = copied(library, tmp_path / str(n))
         died = outcome(n, folder, act)
         n_new += must_be_whole(folder, *states, act)
-        shutil.rmtree(folder)
     assert died == 0
     assert n > {"a_publish": len(FACES), "a_rename": 8, "an_erasing": 20}[act]
     assert n_new >= 1, "the one that was not killed, and perhaps one killed after the commit"
@@ -203,7 +191,6 @@ def test_a_log_cut_after_any_of_its_writes_is_the_old_library_or_the_new_one(lib
         (torn / "library.db").write_bytes(before)
         (torn / "library.db-wal").write_bytes(log[:cut])
         found[cut] = must_be_whole(torn, *states, act)
-        shutil.rmtree(torn)
     assert list(found.values()) == sorted(found.values()), "once it is there, it stays"
     assert found[len(log)]
     assert not found[0]
@@ -228,7 +215,6 @@ def test_a_checkpoint_cut_after_any_page_is_the_new_library(library, act, states
         (torn / "library.db").write_bytes(after[:cut] + before[cut:])
         (torn / "library.db-wal").write_bytes(log)
         assert must_be_whole(torn, *states, act)
-        shutil.rmtree(torn)
     tell(f"{act}: its checkpoint cut at {len(cuts)} pages")
 
 
