@@ -11,6 +11,8 @@ const MOST = 260;
 const USUAL = { people: 150, faces: 118 };
 const CORNER = 40;
 const PHONE = 480;
+const TIGHT = 640; // the tools of People take two rows
+const ROOMY = 960;
 const REPORT_MS = 250;
 const RESEND_MS = 4000;
 
@@ -117,7 +119,6 @@ class FaceGrid {
     this.list = list;
     this.hasLines = list.lines.some(Boolean) || list.likeness.length > 0;
     this.slider.value = this.size = this.keptSize();
-    this.root.classList.toggle("beside", list.kind === "people");
     this.hint.textContent = list.hint;
     this.at = new Map(list.ids.map((id, i) => [id, i]));
     this.space.setAttribute("aria-label", list.label);
@@ -193,6 +194,8 @@ class FaceGrid {
     const width = this.stage.clientWidth;
     if (width <= 0 || !this.order) return;
     const isPhone = width < PHONE;
+    // The size slider stands in the page's own last row of tools where that leaves room for it.
+    this.root.classList.toggle("beside", this.list.kind === "people" && (width > ROOMY || (width > PHONE && width < TIGHT)));
     const wanted = isPhone ? this.size * 0.68 : this.size;
     const gap = wanted < 110 ? 12 : GAP;
     this.columns = Math.max(1, Math.floor((width + gap) / (wanted + gap)));
@@ -288,7 +291,7 @@ class FaceGrid {
       tile.bar.children[1].hidden = cut === null;
       tile.bar.children[1].style.left = `${100 * clamp(cut ?? 0, 0, 1)}%`;
     }
-    const said = [this.list.isNamed && (name || "Unnamed"), line, warning, this.sections.title(tile.at)];
+    const said = [this.list.isNamed && (name || "Add name"), line, warning, this.sections.title(tile.at)];
     tile.setAttribute("aria-label", said.filter(Boolean).join(", ") || "Face");
   }
 

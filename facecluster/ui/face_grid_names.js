@@ -1,6 +1,7 @@
 // Naming in place: a field over the name, and below it people who have such a name already.
 
 const SUGGESTIONS = 6;
+const MENU = 280; // pixels that the menu takes, below a field that may be narrower
 
 const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
@@ -55,10 +56,12 @@ class Naming {
   place() {
     if (!this.now) return;
     const { sections, step, side, stage } = this.grid;
-    const { box, i } = this.now;
+    const { box, menu, i } = this.now;
     const wide = Math.max(side + 16, 190);
     box.style.width = `${wide}px`;
-    box.style.left = `${clamp(sections.column(i) * step - 8, 0, Math.max(stage.clientWidth - wide, 0))}px`;
+    const left = clamp(sections.column(i) * step - 8, 0, Math.max(stage.clientWidth - wide, 0));
+    box.style.left = `${left}px`;
+    menu.style.left = `${Math.min(0, stage.clientWidth - left - MENU)}px`;
     box.style.top = `${sections.row(i) + side + 5}px`;
   }
 

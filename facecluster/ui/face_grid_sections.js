@@ -5,7 +5,7 @@
 
 const HEADING = 64;
 const LOW_HEADING = 40;
-const DEEDS = 46; // a second line for the buttons, where there is no room beside the words
+const DEEDS = 44; // a second line for the buttons, where there is no room beside the words
 const NARROW = 640;
 const BETWEEN = 6;
 
