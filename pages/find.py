@@ -10,6 +10,7 @@ from facecluster.ui import (
     found_table,
     giving,
     photo,
+    pictures,
     session,
     uploading,
     widgets,
@@ -129,7 +130,7 @@ def who(asked) -> None:
         card = session.view().card_of.get(next(iter(asked.people), None))
         name = widgets.called(card.name) if card else "Nobody's face"
         with st.container(horizontal=True, key="fc-who", vertical_alignment="center"):
-            st.image(session.picture(one.face or card.cover), width=92, alt=name)
+            st.image(pictures.of_face(one.face or card.cover), width=92, alt=name)
             with st.container(gap="xsmall"):
                 st.subheader(widgets.escaped(f"One face of {name}" if one.face and card else name), anchor=False)
                 if one.person:

@@ -5,7 +5,7 @@ from itertools import groupby
 
 import streamlit as st
 
-from facecluster.ui import face_grid, face_map, giving, photo, session, uploading, widgets
+from facecluster.ui import face_grid, face_map, giving, photo, pictures, session, uploading, widgets
 
 SCOPE = face_map.SCOPE
 FEWEST = 15
@@ -156,7 +156,7 @@ def compared(view, faces, near, chosen) -> None:
 def strip(faces, key, most=ON_CARD) -> None:
     some = list(faces)[:most]
     with st.container(key=f"fc-map-strip-{key}"):
-        st.image(session.pictures(some, 64), width=38, alt=[f"Face {face}" for face in some])
+        st.image(pictures.of_faces(some, 64), width=38, alt=[f"Face {face}" for face in some])
         if len(faces) > len(some):
             widgets.small(f"and {len(faces) - len(some):,} more", f"map-more-{key}")
 

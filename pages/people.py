@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import blended, face_grid, fetching, session, uploading, widgets
+from facecluster.ui import blended, face_grid, fetching, pictures, session, uploading, widgets
 
 SCOPE = "people"
 MOST_APART = 8  # people told apart at once: each of them from each
@@ -111,7 +111,7 @@ def without_pictures(covers) -> None:
     """Why faces are drawn heads: their pictures lie on hosts that are not allowed."""
     faces = session.view().faces
     without = (face for face in covers if face is not None and not faces.picture_marks[faces.row[face]])
-    hosts = session.placeholders(without)
+    hosts = pictures.placeholders(without)
     if hosts:
         with st.container(horizontal=True, key="fc-quiet-hosts", vertical_alignment="center"):
             st.text(

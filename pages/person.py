@@ -11,6 +11,7 @@ from facecluster.ui import (
     finding,
     person_facts,
     photo,
+    pictures,
     session,
     splitting,
     visits,
@@ -86,7 +87,7 @@ def nobody(asked) -> None:
 def head(card) -> None:
     n_photos = session.view().n_photos(card.id)
     with st.container(horizontal=True, key="fc-who", vertical_alignment="center"):
-        st.image(session.picture(card.cover), width=92, alt=f"Cover of {widgets.called(card.name)}")
+        st.image(pictures.of_face(card.cover), width=92, alt=f"Cover of {widgets.called(card.name)}")
         with st.container(gap=None):
             key = f"name-{card.id}-{card.name}"
             st.text_input(
@@ -160,7 +161,7 @@ def ask(card) -> None:
             return
         with st.container(horizontal=True):
             for one in (card, other) if is_merge else (other,):
-                st.image(session.picture(one.cover), width=112, alt=widgets.called(one.name))
+                st.image(pictures.of_face(one.cover), width=112, alt=widgets.called(one.name))
         if is_merge:
             merge_with(card, other)
         else:

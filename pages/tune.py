@@ -301,7 +301,7 @@ def ask(question) -> None:
             for at, (name, rows, n) in enumerate(found.sides):
                 with st.container(key=f"fc-side-{at}-{question.id}", width="content", gap="xsmall"):
                     with st.container(horizontal=True, gap="small", key=f"fc-strips-{at}-{question.id}"):
-                        st.image(tuning.pictures(rows, 144), width="content", alt=[""] * len(rows))
+                        st.image(tuning.of_rows(rows, 144), width="content", alt=[""] * len(rows))
                     widgets.small(f"{widgets.called(name)}, {widgets.faces(n)}", f"side-{at}-{question.id}")
         st.text(found.words)
         with st.container(horizontal=True, gap="small"):

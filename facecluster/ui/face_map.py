@@ -27,7 +27,7 @@ from starlette.routing import Route
 from facecluster import lasso
 from facecluster.lasso import FaceMap, Likeness, Window
 from facecluster.model import FaceId, PersonId
-from facecluster.ui import session, widgets
+from facecluster.ui import pictures, session, widgets
 from facecluster.ui.crops import prefix
 from facecluster.view import PersonCard, View
 
@@ -413,7 +413,7 @@ def card() -> None:
             data: dict[str, object] = {}
             if isinstance(said, tuple) and (face := FaceId(said[2])) in view.faces.row:
                 about = view.face(face)
-                picture = session.picture(face, _CROP)
+                picture = pictures.of_face(face, _CROP)
                 data = {"x": said[0], "y": said[1], "origin": about.photo or about.folder, "picture": picture}
             _card(key=CARD, data=data, on_selection_change=pointed_at)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from facecluster.model import FaceId, PersonId
-from facecluster.ui import session, widgets
+from facecluster.ui import pictures, session, widgets
 from facecluster.view import PersonCard
 
 _LOOKED_AT = 200  # faces whose nearest people are offered
@@ -39,7 +39,7 @@ def dialog(scope: str, verb: str, faces: Sequence[FaceId], give: Callable[[Perso
         other = session.view().card_of.get(PersonId(str(session.recall("other")))) or _somebody(faces)
         if other is None:
             return
-        st.image(session.picture(other.cover), width=112, alt=widgets.called(other.name))
+        st.image(pictures.of_face(other.cover), width=112, alt=widgets.called(other.name))
         whose = widgets.whom(other.name, f"this unnamed person of {widgets.faces(other.n_faces)}")
         st.button(
             f"{verb} {widgets.faces(len(faces))} to {whose}", key="give-now", type="primary", on_click=give,

@@ -12,7 +12,7 @@ import streamlit as st
 
 from facecluster import images
 from facecluster.model import FaceId
-from facecluster.ui import session, why, widgets
+from facecluster.ui import pictures, session, why, widgets
 from facecluster.ui.addresses import address_of_photo, box_of_face
 from facecluster.view import FaceCard
 
@@ -135,7 +135,7 @@ def _head(face: FaceId, with_picture: bool) -> None:
     owner = view.card_of.get(card.person) if card.person is not None else None
     with st.container(horizontal=True, key="fc-face"):
         if with_picture:
-            st.image(session.picture(face), width=112, alt=widgets.called(owner.name) if owner else "The face")
+            st.image(pictures.of_face(face), width=112, alt=widgets.called(owner.name) if owner else "The face")
         widgets.facts(
             [
                 ("Person", widgets.called(owner.name) if owner else "nobody"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from facecluster.ui import crops, session, widgets
+from facecluster.ui import crops, pictures, session, widgets
 from facecluster.ui.plan_words import Kind, Rows, Story
 
 THUMBS = 8
@@ -121,4 +121,4 @@ def strip(rows: Rows, n: int, is_whole: bool = True) -> None:
 
 def _pictures(rows: Sequence[int]) -> list[bytes | str]:
     ids = session.view().faces.ids
-    return session.pictures((ids[row] for row in rows), PIXELS)
+    return pictures.of_faces((ids[row] for row in rows), PIXELS)

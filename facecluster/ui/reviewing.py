@@ -16,7 +16,7 @@ from facecluster.evidence import Evidence, Side, evidence
 from facecluster.model import PersonId, Question
 from facecluster.review import Ask, Queue, Review
 from facecluster.service import Service
-from facecluster.ui import photo, session, uploading, widgets
+from facecluster.ui import photo, pictures, session, uploading, widgets
 
 # How much the header speaks of, and pixels of a large face.
 _MOST = 0.8
@@ -228,14 +228,14 @@ def _side(side: Side, place: str, ask: Ask) -> None:
     large, *others = side.faces
     with st.container(key=f"fc-review-{place}"):
         with st.container(key=f"fc-tile-review-{place}"):
-            st.image(session.picture(large, _LARGE), width="stretch", alt=label)
+            st.image(pictures.of_face(large, _LARGE), width="stretch", alt=label)
             st.button(
                 widgets.escaped(f"See the photo of {label}"), key=f"fc-open-review-{place}", on_click=photo.open_it,
                 args=(large,),
             )  # fmt: skip
         with st.container(key=f"fc-review-strip-{place}"):
             if others:
-                st.image(session.pictures(others, _SMALL), width=84, alt=[f"{label}, another face"] * len(others))
+                st.image(pictures.of_faces(others, _SMALL), width=84, alt=[f"{label}, another face"] * len(others))
         _who(side, place, ask)
 
 
@@ -324,7 +324,7 @@ def _next(asks: Queue) -> None:
     with st.container(horizontal=True, key="fc-review-next"):
         st.text("Next", width="content")
         for face in (found.left.faces[0], found.right.faces[0]):
-            st.image(session.picture(face, _SMALL), width=28, alt="A face of the next question")
+            st.image(pictures.of_face(face, _SMALL), width=28, alt="A face of the next question")
         st.text(question(ask), width="content")
 
 

@@ -16,7 +16,7 @@ from facecluster import splitting
 from facecluster.model import FaceId, PersonId
 from facecluster.search import cosine
 from facecluster.splitting import Part, PersonTree, Step
-from facecluster.ui import session, widgets
+from facecluster.ui import pictures, session, widgets
 from facecluster.view import PersonCard
 
 # Faces shown of a part; travelling in the page itself, for they change with every move of the slider.
@@ -130,11 +130,11 @@ def _leaving(card: PersonCard, some: Sequence[Part], key: str) -> list[Part]:
 
 def _faces(part: Part, key: str) -> None:
     shown = _sample(part.faces)
-    pictures = session.pictures(shown, _SIZE)
+    crops = pictures.of_faces(shown, _SIZE)
 
     def tile(at: int) -> None:
         with st.container(key=f"fc-tile-split-{key}-{at}"):
-            st.image(pictures[at], width="stretch", alt=f"Face {at + 1} of this part")
+            st.image(crops[at], width="stretch", alt=f"Face {at + 1} of this part")
 
     widgets.grid(len(shown), tile, f"split-{key}", "medium")
 

@@ -19,7 +19,7 @@ from facecluster.model import PersonId, Question
 from facecluster.plan import Plan
 from facecluster.service import LIVE_MIN_SAMPLES, Service
 from facecluster.suggest import Setting
-from facecluster.ui import gauge_words, plan_words, session, widgets
+from facecluster.ui import gauge_words, pictures, plan_words, session, widgets
 from facecluster.ui.strictness import Meeting, first_meeting
 from facecluster.view import View
 
@@ -212,10 +212,10 @@ class Evidence:
     no: str
 
 
-def pictures(rows: NDArray[np.integer[Any]] | Sequence[int], size: int) -> list[bytes | str]:
+def of_rows(rows: NDArray[np.integer[Any]] | Sequence[int], size: int) -> list[bytes | str]:
     """Pictures of some face rows."""
     ids = session.view().faces.ids
-    return session.pictures((ids[int(row)] for row in rows), size)
+    return pictures.of_faces((ids[int(row)] for row in rows), size)
 
 
 def open_questions() -> list[Question]:

@@ -9,7 +9,7 @@ import streamlit as st
 from facecluster import why
 from facecluster.model import FaceId
 from facecluster.search import cosine
-from facecluster.ui import session, splitting, widgets
+from facecluster.ui import pictures, session, splitting, widgets
 from facecluster.view import FaceCard
 from facecluster.why import Bridge, Joined, Near, Why
 
@@ -111,7 +111,7 @@ def _head(text: str, cut: float | None) -> None:
 
 
 def _likeness(some: Sequence[Near], cut: float | None, key: str, name: str) -> None:
-    pictures = session.pictures([near.face for near in some], _SIZE)
+    crops = pictures.of_faces([near.face for near in some], _SIZE)
     rows = [
         {
             "picture": picture,
@@ -119,7 +119,7 @@ def _likeness(some: Sequence[Near], cut: float | None, key: str, name: str) -> N
             "cosine": near.cosine,
             "said": widgets.alike(near.distance, near.cosine),
         }
-        for near, picture in zip(some, pictures, strict=True)
+        for near, picture in zip(some, crops, strict=True)
     ]
     _bars(key=f"fc-likeness-{key}", data={"rows": rows, "cut": cut})
 
@@ -151,9 +151,9 @@ def _bridges(
     _head(f"What holds the halves of {name} together", None)
     for number, bridge in enumerate(found):
         is_this = face in (bridge.face, bridge.other)
-        pictures = session.pictures([bridge.face, bridge.other], _SIZE)
+        crops = pictures.of_faces([bridge.face, bridge.other], _SIZE)
         with st.container(horizontal=True, key=f"fc-bridge-{number}", vertical_alignment="center"):
-            for picture, side in zip(pictures, ("smaller", "larger"), strict=True):
+            for picture, side in zip(crops, ("smaller", "larger"), strict=True):
                 st.image(picture, width=56, alt=f"The face at the end of the {side} half")
             pair = "This face and another" if is_this else "These two"
             halves = f"{bridge.n_smaller:,} and {n_faces - bridge.n_smaller:,} faces"

@@ -17,7 +17,7 @@ from facecluster.answers import certainty as certainty
 from facecluster.jobs import Jobs, JobState
 from facecluster.model import FaceId, PersonId
 from facecluster.search import cosine
-from facecluster.ui import session
+from facecluster.ui import pictures, session
 from facecluster.view import PersonCard
 
 PAGE = 60
@@ -257,7 +257,7 @@ def face_tile(
 ) -> None:
     """One face: the picture opens it, the corner selects it, `below` writes under it."""
     with st.container(key=f"fc-tile-{key}"):
-        st.image(session.picture(face), width="stretch", alt=label)
+        st.image(pictures.of_face(face), width="stretch", alt=label)
         if on_open is not None:
             st.button(escaped(label), key=f"fc-open-{key}", on_click=on_open, args=args)
         if scope is not None:
@@ -318,7 +318,7 @@ def _some_of(chosen: Sequence[str], noun: str) -> None:
         some = [FaceId(face) for face in chosen if face in view.faces.row][:ON_BAR]
     with st.container(key="fc-bar-faces", width="content"):
         if some:
-            st.image(session.pictures(some, 96), width=34, alt=[""] * len(some))
+            st.image(pictures.of_faces(some, 96), width=34, alt=[""] * len(some))
 
 
 def noun_plural(noun: str) -> str:
@@ -439,7 +439,7 @@ def same_name() -> None:
             st.rerun()  # answered: a dialog closes only with the whole page
         with st.container(horizontal=True):
             for card in known[:5]:
-                st.image(session.picture(card.cover), width=96, alt=called(card.name))
+                st.image(pictures.of_face(card.cover), width=96, alt=called(card.name))
         st.text(f"“{asked.name}” has {faces(sum(card.n_faces for card in known))} already. Is this the same human?")
         if known:
             st.button(
