@@ -70,15 +70,16 @@ def bench() -> None:
         top = st.container(key="fc-gauges")
         below = st.container(key="fc-tune-aside")
         with st.container(key="fc-bench"):
-            with st.container(key="fc-tune-left"):
+            with st.container(key="fc-tune-sliders"):
                 params = controls()
-                steady = st.container(key="fc-steady", gap="xsmall")
-                blur(params)
             tuning.want(params)
             shown = tuning.bench(params)
-            with st.container(key="fc-tune-right"):
+            with st.container(key="fc-tune-plan"):
                 questions(shown)
                 changes(shown)
+            with st.container(key="fc-tune-more"):
+                steady = st.container(key="fc-steady", gap="xsmall")
+                blur(params)
         with top:
             gauges(shown)
         with below:
