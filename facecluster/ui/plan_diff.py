@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
 from facecluster.model import FaceId
 from facecluster.plan import Plan
-from facecluster.ui import face_grid, photo, plan_faces, plan_lines, plan_words, session, widgets
+from facecluster.ui import face_grid, giving, photo, plan_faces, plan_lines, plan_words, session, widgets
 from facecluster.ui.plan_words import Rows, Story
 
 LINES = 30  # at first
@@ -93,6 +93,8 @@ def _one(key: str, plan: Plan, story: Story | None) -> None:
     groups = plan_faces.groups(plan, story)
     view = session.view()
     rows = [row for group in groups for row in group.rows.tolist()]
+    session.keep_selected(f"{key}-faces", {view.faces.ids[row] for row in rows})
+    _about_selected(f"{key}-faces")
     face_grid.show(
         f"{key}-faces",
         [face_grid.Row(view.faces.ids[row], "", said, view.faces.ids[row]) for row, said in _told(plan, rows)],
@@ -109,6 +111,37 @@ def _one(key: str, plan: Plan, story: Story | None) -> None:
             for at, group in enumerate(groups)
         ],
     )
+
+
+def _about_selected(scope: str) -> None:
+    """What a curator can say of selected faces before anything is published: the plan is made anew with it."""
+    chosen = [FaceId(face) for face in session.selected(scope)]
+    owner, *others = {session.view().owner(face) for face in chosen} or {None}
+    service = session.service()
+    with st.container(horizontal=True, key=f"fc-quiet-{scope}", vertical_alignment="center"):
+        if not chosen:
+            st.text("Select faces to say whose they are before you publish.", width="content")
+            return
+        st.text(f"{widgets.faces(len(chosen))} selected", width="content")
+        if owner is not None and not others:
+            name = widgets.whom(session.view().card_of[owner].name, "theirs")
+            st.button(
+                f"Confirm {len(chosen):,} as {name}", key=f"{scope}-confirm", on_click=_written,
+                args=(scope, lambda: service.confirm(owner, chosen)),
+                help="They stay where they are today, whatever is published.",
+            )  # fmt: skip
+        st.button(f"Move {len(chosen):,} to…", key=f"{scope}-move", on_click=giving.ask, args=(scope,))
+        st.button("Clear", key=f"clear-{scope}", type="tertiary", on_click=session.clear_selection, args=(scope,))
+    giving.dialog(scope, "Move", chosen, lambda to: _written(scope, lambda: service.move(chosen, to)))
+
+
+def _written(scope: str, do: Callable[[], object]) -> None:
+    """Write, then draw the whole page anew: the news stands outside the fragment."""
+    giving.close()
+    session.act(do)
+    if session.is_done():
+        session.clear_selection(scope)
+    st.rerun()
 
 
 def _told(plan: Plan, rows: Sequence[int] | Rows) -> list[tuple[int, str]]:

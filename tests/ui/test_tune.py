@@ -226,6 +226,19 @@ def test_a_line_opens_all_its_faces_and_follows_the_slider(ready, app, texts):
     assert ready.view().card_of[person].name == "Anna *b*"
 
 
+def test_selected_faces_of_a_line_are_confirmed_where_they_are(ready, app):
+    person = name_whoever_changes(ready, "Anna")
+    page = app("tune")
+    slider(page, "Neighbours").set_value(1).run()
+    next(b for b in page.button if b.key == "tune-lines-open-0").click().run()
+    hers = set(ready.view().ids_of(person))
+    box = next(box for box in page.checkbox if box.key.startswith("pick-") and box.key.rpartition("-0-")[2] in hers)
+    box.check().run()
+    button(page, "Confirm 1 as Anna").click().run()
+    assert not page.exception
+    assert ready.view().card_of[person].n_confirmed == 1
+
+
 def test_a_face_of_a_line_opens_its_photo(ready, app, texts):
     page = app("tune")
     slider(page, "Neighbours").set_value(1).run()
