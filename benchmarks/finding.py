@@ -10,7 +10,6 @@ enough faces of a second human to matter (a tenth, and three).
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.report import ROOT, Row, against, show, write
+from benchmarks.report import ROOT, Row, against, measure
 from benchmarks.screens import make
 from facecluster.answers import Asked, answer, answer_table
 from facecluster.blended import Blends, blend_of
@@ -94,15 +93,5 @@ def rows(n: int) -> Iterator[Row]:
         yield from blends(folder, view)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=int, default=100_000)
-    parser.add_argument("--json", type=Path, help="write the rows there")
-    args = parser.parse_args()
-    found = show(rows(args.faces))
-    if args.json is not None:
-        write(args.json, found)
-
-
 if __name__ == "__main__":
-    main()
+    measure(__doc__, rows)

@@ -7,7 +7,6 @@ as their true people without a run of the clustering, each with one of the drawn
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report import ROOT, Row, show, write
+from benchmarks.report import ROOT, Row, measure
 from facecluster.config import load_settings
 from facecluster.demo import demo_faces, synthetic_faces
 from facecluster.model import FaceBatch
@@ -175,15 +174,5 @@ def rows(n: int) -> Iterator[Row]:
             yield from people(browser, url)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=int, default=100_000)
-    parser.add_argument("--json", type=Path, help="write the rows there")
-    args = parser.parse_args()
-    found = show(rows(args.faces))
-    if args.json is not None:
-        write(args.json, found)
-
-
 if __name__ == "__main__":
-    main()
+    measure(__doc__, rows)

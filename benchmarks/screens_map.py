@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 import tempfile
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import screens
-from benchmarks.report import Row, show, write
+from benchmarks.report import Row, measure
 from facecluster.config import load_settings
 from facecluster.wiring import open_service
 
@@ -67,7 +66,7 @@ def draw_around(page: Any, radius: float, n_corners: int = 14) -> float:
     return float(page.evaluate("window.released")) / 1000
 
 
-def rows(browser: Any, url: str) -> Iterator[Row]:
+def the_map(browser: Any, url: str) -> Iterator[Row]:
     """The Map page: opened, drawn on, acted on."""
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     wire = screens.Wire(page)
@@ -95,20 +94,14 @@ def rows(browser: Any, url: str) -> Iterator[Row]:
         yield Row("  over the websocket", statistics.median(weights) / 1000, "kB")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=int, default=100_000)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+def rows(n: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "library"
-        screens.make(library, args.faces)
+        screens.make(library, n)
         place(library)
         with screens.browsing(library) as (browser, url):
-            found = show(rows(browser, url))
-    if args.json:
-        write(args.json, found)
+            yield from the_map(browser, url)
 
 
 if __name__ == "__main__":
-    main()
+    measure(__doc__, rows)

@@ -7,7 +7,6 @@ with its hierarchies prepared; vectors are made up, so the plan has some two tho
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import screens
-from benchmarks.report import Row, show, write
+from benchmarks.report import Row, measure
 from facecluster.config import load_settings
 from facecluster.wiring import open_service
 
@@ -78,7 +77,7 @@ def moved(page: Any, slider: str, key: str) -> tuple[float, str]:
     return float(seconds), str(what)
 
 
-def rows(browser: Any, url: str) -> Iterator[Row]:
+def tune(browser: Any, url: str) -> Iterator[Row]:
     """The Tune page: sliders moved to where nobody was, and back."""
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     wire = screens.Wire(page)
@@ -99,23 +98,15 @@ def rows(browser: Any, url: str) -> Iterator[Row]:
         yield Row("  over the websocket (median)", statistics.median(weights) / 1000, "kB")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=int, default=100_000)
-    parser.add_argument("--library", type=Path, help="one that is there already, instead of making one")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+def rows(n: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        library = args.library or Path(folder) / "library"
-        if args.library is None:
-            screens.make(library, args.faces)
-            service = open_service(load_settings(library=library))
-            service.prepare(service.defaults.blur_threshold)
+        library = Path(folder) / "library"
+        screens.make(library, n)
+        service = open_service(load_settings(library=library))
+        service.prepare(service.defaults.blur_threshold)
         with screens.browsing(library) as (browser, url):
-            found = show(rows(browser, url))
-    if args.json:
-        write(args.json, found)
+            yield from tune(browser, url)
 
 
 if __name__ == "__main__":
-    main()
+    measure(__doc__, rows)
