@@ -435,12 +435,11 @@ class Service:
         if record.n_erased:
             raise InputError("What was erased cannot be brought back. Nothing was changed.")
 
-        def build() -> None:
+        def build() -> int:
             draft = decisions.undo(self._people.read(), record)
-            self._people.apply(draft.change(self.user, f"Undid “{record.title}”", undoes=revision))
+            return self._people.apply(draft.change(self.user, f"Undid “{record.title}”", undoes=revision))
 
-        self._retried(build)
-        return self._people.revision()
+        return self._retried(build)
 
     def name_run(self, run_id: str, name: str) -> int:
         """Name a run, so that it is kept; "" takes the name away."""
@@ -468,27 +467,28 @@ class Service:
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _say(self, say: Callable[[Draft], str]) -> int:
-        """Apply what `say` drafts on the newest snapshot; built anew where somebody else wrote meanwhile."""
+        """Apply what `say` drafts on the newest snapshot; built anew where somebody else wrote meanwhile.
 
-        def build() -> None:
+        Returns the revision that this made, which another may have followed already; where there was nothing to say,
+        the one in force.
+        """
+
+        def build() -> int:
             draft = Draft(self.view().snapshot)
             title = say(draft)
-            if draft.decisions:
-                self._people.apply(draft.change(self.user, title))
+            return self._people.apply(draft.change(self.user, title)) if draft.decisions else draft.snapshot.revision
 
-        self._retried(build)
-        return self._people.revision()
+        return self._retried(build)
 
-    def _retried(self, build: Callable[[], object]) -> None:
-        for attempt in range(_RETRIES):
-            revision = self._people.revision()
-            try:
-                build()
-                return
-            except StaleWriteError:
-                # Only a race is worth another try: with nothing new written, the answer would be the same.
-                if self._people.revision() == revision or attempt == _RETRIES - 1:
-                    raise
+    def _retried(self, build: Callable[[], int], tries: int = _RETRIES) -> int:
+        revision = self._people.revision()
+        try:
+            return build()
+        except StaleWriteError:
+            # Only a race is worth another try: with nothing new written, the answer would be the same.
+            if self._people.revision() == revision or tries == 1:
+                raise
+        return self._retried(build, tries - 1)
 
 
 def _faces(some: Sized) -> str:

@@ -9,6 +9,7 @@ from facecluster.ui import (
     erasing,
     face_grid,
     finding,
+    giving,
     person_facts,
     photo,
     pictures,
@@ -214,16 +215,11 @@ def merge(into, gone) -> None:
 
 
 def move_to(card, other) -> None:
-    chosen = of_this(card, session.selected(scope(card)))
+    chosen = session.selected(scope(card))
     st.button(
-        f"Move {widgets.faces(len(chosen))} to {widgets.whom(other.name)}", key="move-now",
-        type="primary", on_click=done, args=(card, lambda: session.service().move(chosen, other.id)),
+        f"Move {widgets.faces(len(chosen))} to {widgets.whom(other.name)}", key="move-now", type="primary",
+        on_click=done, args=(card, lambda: session.service().move(giving.still(chosen, card.id), other.id)),
     )  # fmt: skip
-
-
-def of_this(card, chosen: list[str]) -> list[str]:
-    """Selected faces that are still this person's: somebody else may have moved them meanwhile."""
-    return [face for face in chosen if session.view().owner(face) == card.id]
 
 
 def draw_faces(card, faces, order, new) -> None:
@@ -231,15 +227,16 @@ def draw_faces(card, faces, order, new) -> None:
     service, of_all = session.service(), {face.id: face for face in faces}
     deeds = face_grid.Deeds(
         open=photo.open_it,
-        drop=lambda some, to: done(card, lambda: service.move(of_this(card, some), to)),
+        drop=lambda some, to: done(card, lambda: service.move(giving.still(some, card.id), to)),
         section=lambda *_: done(
-            card, lambda: service.confirm(card.id, [f for f in of_all if not of_all[f].is_confirmed])
+            card,
+            lambda: service.confirm(card.id, giving.still([f for f in of_all if not of_all[f].is_confirmed], card.id)),
         ),
         keys={
             "o": photo.open_it,
             "w": photo.open_why,
-            "y": lambda face: done(card, lambda: service.confirm(card.id, of_this(card, [face]))),
-            "n": lambda face: done(card, lambda: service.reject(of_this(card, [face]), card.id)),
+            "y": lambda face: done(card, lambda: service.confirm(card.id, giving.still([face], card.id))),
+            "n": lambda face: done(card, lambda: service.reject(giving.still([face], card.id), card.id)),
         },
         passing="yn",
         hint=f"On a face: Y confirms, N says not {card.name or 'this person'}, O opens the photo, W says why",
@@ -278,17 +275,20 @@ def sections(faces, order) -> list[face_grid.Section]:
 
 
 def about_selected(card, chosen: list[str]) -> None:
-    chosen = of_this(card, chosen)
     service, n = session.service(), len(chosen)
-    st.button(f"Confirm {n:,}", key="confirm", on_click=done, args=(card, lambda: service.confirm(card.id, chosen)))
+
+    def theirs():
+        return giving.still(chosen, card.id)
+
+    st.button(f"Confirm {n:,}", key="confirm", on_click=done, args=(card, lambda: service.confirm(card.id, theirs())))
     st.button(
         f"Not {widgets.whom(card.name)}: {n:,}", key="reject", shortcut="N", on_click=done,
-        args=(card, lambda: service.reject(chosen, card.id)),
+        args=(card, lambda: service.reject(theirs(), card.id)),
     )  # fmt: skip
     st.button(f"Move {n:,} to…", key="move", shortcut="M", on_click=ask_for, args=("move", card))
     st.button(
         f"New person from {n:,}", key="new-person", shortcut="P", on_click=done,
-        args=(card, lambda: service.new_person(chosen)),
+        args=(card, lambda: service.new_person(theirs())),
     )  # fmt: skip
     if n == 1:
         st.button(
@@ -307,11 +307,11 @@ def about_one(card, face) -> None:
     if not session.view().face(face).is_confirmed:
         st.button(
             "Confirm this face", key="one-confirm", on_click=done,
-            args=(card, lambda: service.confirm(card.id, [face])),
+            args=(card, lambda: service.confirm(card.id, giving.still([face], card.id))),
         )  # fmt: skip
     st.button(
         f"Not {widgets.whom(card.name)}", key="one-reject", on_click=done,
-        args=(card, lambda: service.reject([face], card.id)),
+        args=(card, lambda: service.reject(giving.still([face], card.id), card.id)),
     )  # fmt: skip
     st.button(
         "Use as cover", key="one-cover", on_click=done, args=(card, lambda: service.set_cover(card.id, face))

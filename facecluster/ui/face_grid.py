@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Literal
+from weakref import ReferenceType, ref
 
 import streamlit as st
 
+from facecluster.model import FaceSet
 from facecluster.ui import crops, native_grid, session
 from facecluster.ui.face_rows import Deeds as Deeds
 from facecluster.ui.face_rows import Row as Row
@@ -56,6 +58,7 @@ class _List:
     shape: int
     data: Mapping[str, Any]
     place: Mapping[str, int]
+    faces: ReferenceType[FaceSet]  # of whose pictures it has the names; an import brings others
 
     def serves(self, rows: Sequence[Row], may_lack: bool) -> bool:
         """Whether these tiles are in it, few of them told otherwise; of faces some may be gone."""
@@ -198,7 +201,8 @@ def _listed(
     base = crops.base_of(session.service(), view.faces)
     is_named = deeds.rename is not None
     shape = hash((base, label, kind, is_named, tuple(targets), *deeds.keys, deeds.hint))
-    if held is not None and held.shape == shape and held.serves(rows, may_lack=kind == "faces"):
+    is_same = held is not None and held.shape == shape and held.faces() is view.faces
+    if held is not None and is_same and held.serves(rows, may_lack=kind == "faces"):
         return held
     hosts = session.settings().image_hosts
     data = {
@@ -221,7 +225,7 @@ def _listed(
     }
     version = sha256(repr(data).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     place = {row.id: i for i, row in enumerate(rows)}
-    return _List(rows, shape, {**data, "version": version}, place)
+    return _List(rows, shape, {**data, "version": version}, place, ref(view.faces))
 
 
 def _ordered(

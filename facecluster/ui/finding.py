@@ -10,12 +10,13 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from facecluster.answers import NOBODY, Answer, Asked, Likely, similar
 from facecluster.doubts import loose
 from facecluster.errors import InputError
 from facecluster.model import FaceId, PersonId
-from facecluster.query_vectors import ENDINGS, MAX_BYTES, query_vectors
+from facecluster.query_vectors import ENDINGS, MAX_BYTES, QueryVectors, query_vectors
 from facecluster.ui import reviewing, session, widgets
 from facecluster.view import PersonCard
 
@@ -165,7 +166,7 @@ def upload(asked: Query) -> Query:
     if file is None:
         return asked
     try:
-        found = query_vectors(file.name, file.getvalue(), session.view().faces.vectors.shape[1])
+        found = _vectors_of(file)
         number = 1
         if len(found) > 1:
             number = st.number_input(
@@ -176,6 +177,17 @@ def upload(asked: Query) -> Query:
     except InputError as exc:
         session.problem(str(exc))
         return asked
+
+
+def _vectors_of(file: UploadedFile) -> QueryVectors:
+    """The vectors of a file, read once: 10 MB of numbers as text take 0.8 s, and each click draws the page anew."""
+    dimension = session.view().faces.vectors.shape[1]
+    mark = (file.file_id, dimension)
+    kept = session.recall("find-vectors")
+    if not isinstance(kept, tuple) or kept[0] != mark:
+        kept = mark, query_vectors(file.name, file.getvalue(), dimension)
+        session.remember("find-vectors", kept)
+    return cast(QueryVectors, kept[1])
 
 
 # --- the answer -----------------------------------------------------------------------------------------------------

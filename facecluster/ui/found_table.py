@@ -11,16 +11,17 @@ from facecluster.ui.finding import Query
 
 
 def draw(asked: Query, answered: Answer) -> None:
-    """The faces of an answer, in its order, and a button for each file."""
+    """The faces of an answer, in its order, and a button for each file, which is made when it is asked for."""
     view = session.view()
     table = answer_table(view, answered.faces)
     n = widgets.faces(len(table))
     with st.container(horizontal=True):
         st.download_button(
-            f"CSV of these {n}", as_csv(table), "facecluster-find.csv", "text/csv", key="find-csv", on_click="ignore"
-        )
+            f"CSV of these {n}", lambda: as_csv(table), "facecluster-find.csv", "text/csv", key="find-csv",
+            on_click="ignore",
+        )  # fmt: skip
         st.download_button(
-            f"JSON of these {n}", answer_as_json(view, asked.asked, answered), "facecluster-find.json",
+            f"JSON of these {n}", lambda: answer_as_json(view, asked.asked, answered), "facecluster-find.json",
             "application/json", key="find-json", on_click="ignore",
         )  # fmt: skip
     number = st.column_config.NumberColumn(format="%.3f")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from facecluster.errors import InputError
 from facecluster.model import FaceId, PersonId
 from facecluster.ui import pictures, session, widgets
 from facecluster.view import PersonCard
@@ -24,6 +25,24 @@ def ask(scope: str) -> None:
 def close() -> None:
     """Close it."""
     session.forget("asked")
+
+
+def still(faces: Sequence[str], whose: PersonId | None) -> list[FaceId]:
+    """Those of some faces that are still `whose` they were when they were drawn (None for nobody's), for a callback.
+
+    Another window may have spoken of the others since, and an act that was broken off may come a second time.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    view = session.view()
+    known = [FaceId(face) for face in faces if face in view.faces.row]
+    found = [f for f in known if view.owner(f) == whose and not view.state.is_masked[view.row(f)]]
+    if faces and not found:
+        raise InputError("Something else was said of these faces meanwhile. Nothing was changed. Look at them again.")
+    return found
 
 
 def dialog(scope: str, verb: str, faces: Sequence[FaceId], give: Callable[[PersonId], None]) -> None:

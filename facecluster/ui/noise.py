@@ -190,7 +190,12 @@ def draw(tab: str, found: Arranged) -> None:
         open=_open,
         drop=lambda faces, onto: give(scope, faces, PersonId(onto)),
         section=lambda section, deed: _answer(scope, found, section, deed),
-        keys={"o": _open, "i": lambda face: done(scope, lambda: session.service().mark([FaceId(face)], "ignored"))},
+        keys={
+            "o": _open,
+            "i": lambda face: done(
+                scope, lambda: session.service().mark(giving.still([FaceId(face)], None), "ignored")
+            ),
+        },
     )
     face_grid.show(
         scope, found.rows, None, deeds, label="Faces that are nobody's", kind="faces", spec=found.spec,
@@ -216,9 +221,9 @@ def _answer(scope: str, found: Arranged, id: str, deed: str) -> None:
         return
     person, faces, likely = section.person, section.ids, section.likely
     if deed == "ignore":
-        done(scope, lambda: service.mark(faces, "ignored"))
+        done(scope, lambda: service.mark(giving.still(faces, None), "ignored"))
     elif deed == "new":
-        done(scope, lambda: service.new_person(faces))
+        done(scope, lambda: service.new_person(giving.still(faces, None)))
     elif person is None:
         return
     elif deed == "open":
@@ -243,9 +248,9 @@ def _about_selected(chosen: list[FaceId], near: dict[FaceId, PersonId | None], s
         )  # fmt: skip
     st.button(f"Assign {n:,} to…", key="noise-move", shortcut="M", on_click=giving.ask, args=(scope,))
     for words, key, letter, do in (
-        (f"New person from {n:,}", "noise-new", "P", lambda: service.new_person(chosen)),
-        (f"Ignore {n:,}", "noise-ignore", "I", lambda: service.mark(chosen, "ignored")),
-        (f"Not a face: {n:,}", "noise-no-face", "X", lambda: service.mark(chosen, "not_a_face")),
+        (f"New person from {n:,}", "noise-new", "P", lambda: service.new_person(giving.still(chosen, None))),
+        (f"Ignore {n:,}", "noise-ignore", "I", lambda: service.mark(giving.still(chosen, None), "ignored")),
+        (f"Not a face: {n:,}", "noise-no-face", "X", lambda: service.mark(giving.still(chosen, None), "not_a_face")),
     ):
         st.button(words, key=key, shortcut=letter, on_click=done, args=(scope, do))
 
@@ -257,7 +262,7 @@ def _open(face: str) -> None:
 def give(scope: str, faces: Sequence[str], to: PersonId) -> None:
     """Give faces to somebody, as a callback."""
     some = [FaceId(face) for face in faces]
-    done(scope, lambda: session.service().move(some, to))
+    done(scope, lambda: session.service().move(giving.still(some, None), to))
 
 
 def done(scope: str, do: Callable[[], object]) -> None:

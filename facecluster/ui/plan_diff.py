@@ -120,14 +120,14 @@ def _about_selected(scope: str) -> None:
     service = session.service()
     with st.container(horizontal=True, key=f"fc-quiet-{scope}", vertical_alignment="center"):
         if not chosen:
-            st.text("Select faces to say whose they are before you publish.", width="content")
+            st.text("Select faces to say whose they are.", width="content")
             return
         st.text(f"{widgets.faces(len(chosen))} selected", width="content")
         if owner is not None and not others:
             name = widgets.whom(session.view().card_of[owner].name, "theirs")
             st.button(
                 f"Confirm {len(chosen):,} as {name}", key=f"{scope}-confirm", on_click=_written,
-                args=(scope, lambda: service.confirm(owner, chosen)),
+                args=(scope, lambda: service.confirm(owner, giving.still(chosen, owner))),
                 help="They stay where they are today, whatever is published.",
             )  # fmt: skip
         st.button(f"Move {len(chosen):,} to…", key=f"{scope}-move", on_click=giving.ask, args=(scope,))

@@ -89,23 +89,19 @@ def answer(ask_id: str, is_yes: bool) -> None:
         session.remember("review", (*before, Answer(ask_id, news.revision)))
 
 
-def say(service: Service, ask: Ask, is_yes: bool) -> None:
-    """Make a fact of an answer."""
+def say(service: Service, ask: Ask, is_yes: bool) -> object:
+    """Make a fact of an answer; returns what `session.act` knows the change by."""
     if ask.kind == "same":
-        service.answer(Question("same", ask.person, ask.other, len(ask.faces)), is_yes)
-    elif ask.kind == "keep":
-        service.answer(Question("keep", ask.person, None, len(ask.faces)), is_yes)
-    elif ask.kind == "split":
-        if is_yes:
-            service.new_person(ask.faces)
-        else:
-            service.confirm(ask.person, ask.shown)
-    elif not is_yes:
-        service.reject(ask.faces, ask.person)
-    elif ask.kind == "belongs":
-        service.confirm(ask.person, ask.faces)
-    else:
-        service.move(ask.faces, ask.person)
+        return service.answer(Question("same", ask.person, ask.other, len(ask.faces)), is_yes)
+    if ask.kind == "keep":
+        return service.answer(Question("keep", ask.person, None, len(ask.faces)), is_yes)
+    if ask.kind == "split":
+        return service.new_person(ask.faces) if is_yes else service.confirm(ask.person, ask.shown)
+    if not is_yes:
+        return service.reject(ask.faces, ask.person)
+    if ask.kind == "belongs":
+        return service.confirm(ask.person, ask.faces)
+    return service.move(ask.faces, ask.person)
 
 
 def not_sure(ask_id: str) -> None:

@@ -190,9 +190,11 @@ def act(do: Callable[[], object], text: str = "", confirm: PersonId | None = Non
     """
     with told():
         before = service().view()
-        do()
+        made = do()
+        # By the number that it returns: another window may have written since, and undoing that is not offered here.
+        after = made + 1 if isinstance(made, int) else None
         with suppress(StoreError):  # it is written; that its title cannot be read must not say otherwise
-            record = next(iter(service().history(1)), None)
+            record = next(iter(service().history(1, after)), None)
             if record is not None and record.revision > before.snapshot.revision:
                 undone_by = None if record.n_erased else record.revision
                 alike = look_alike_now(before, service().view())
@@ -333,7 +335,7 @@ def show_more(name: str, n: int) -> None:
 def rename(person: PersonId, key: str, seen: str) -> None:
     """Name a person from a text field, as its callback; a name that exists is asked about first."""
     _save(TypedName(person, typed(key), seen))
-    if is_done() or unsaved() is not None:
+    if is_done() or any(waits.person == person for waits in unsaved()):
         # The field of the name before is gone now; an Undo that is quicker than Streamlit forgets must not find in it
         # what was typed. What a store was not there to take stands at the head of the page instead.
         st.session_state[key] = seen
@@ -344,30 +346,41 @@ def name_or_ask(person: PersonId, name: str, seen: str) -> None:
     _save(TypedName(person, name, seen))
 
 
-def _save(asked: TypedName) -> None:
-    forget("unsaved")
-    with told():
-        name = asked.name.strip()
-        others = service().view().named(name, but=asked.person) if name else []
-        if others:
-            remember("same_name", replace(asked, others=tuple(other.id for other in others)))
-            return
+def _save(asked: TypedName, is_asked: bool = False) -> None:
+    """Name a person; others of that name are asked about first, unless that `is_asked`."""
+    _kept_if_away(asked, lambda: _name(asked, is_asked))
+
+
+def _name(asked: TypedName, is_asked: bool) -> None:
+    name = asked.name.strip()
+    others = service().view().named(name, but=asked.person) if name and not is_asked else []
+    if others:
+        remember("same_name", replace(asked, others=tuple(other.id for other in others)))
+    else:
         name_now(asked.person, asked.name, asked.seen)
+
+
+def _kept_if_away(asked: TypedName, do: Callable[[], None]) -> None:
+    """Do what a typed name asked for; where the store is not there to take it, the name waits among the others."""
+    remember("unsaved", tuple(one for one in unsaved() if one.person != asked.person))
+    with told():
+        do()
     if not is_done() and st.session_state.get("fc_is_away"):
-        remember("unsaved", asked)
+        remember("unsaved", (*unsaved(), asked))
 
 
-def unsaved() -> TypedName | None:
-    """The name that waits because the store was not there to take it; the field it was typed in may be gone."""
+def unsaved() -> tuple[TypedName, ...]:
+    """Names that wait because the store was not there to take them; the fields they were typed in may be gone."""
     found = recall("unsaved")
-    return found if isinstance(found, TypedName) else None
+    return found if isinstance(found, tuple) else ()
 
 
 def save_again() -> None:
-    """Save the name that waits, as a button's callback."""
-    asked = unsaved()
-    if asked is not None:
+    """Save the names that wait, as a button's callback: up to the first that cannot be, or has to be asked about."""
+    for asked in unsaved():
         _save(asked)
+        if not is_done() or same_name() is not None:
+            return
 
 
 def name_now(person: PersonId, name: str, seen: str) -> None:
@@ -398,7 +411,7 @@ def merge_same_name(into: PersonId) -> None:
     asked = same_name()
     forget("same_name")
     if asked is not None:
-        act(lambda: service().merge(into, [asked.person]))
+        _kept_if_away(asked, lambda: act(lambda: service().merge(into, [asked.person])))
 
 
 def keep_same_name() -> None:
@@ -406,7 +419,7 @@ def keep_same_name() -> None:
     asked = same_name()
     forget("same_name")
     if asked is not None:
-        name_now(asked.person, asked.name, asked.seen)
+        _save(asked, is_asked=True)
 
 
 def open_person(person: PersonId) -> None:

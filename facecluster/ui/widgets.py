@@ -150,17 +150,21 @@ def page_head(title: str = "", line: str = "", draw: Callable[[], None] | None =
 
 
 def _unsaved() -> None:
-    """The name that was typed while the store was away."""
+    """The names that were typed while the store was away."""
     waits = session.unsaved()
-    if waits is None:
+    if not waits:
         return
+    every = "" if len(waits) == 1 else f" all {len(waits):,}"
     with st.container(horizontal=True, key="fc-unsaved", vertical_alignment="center"):
-        typed = (
-            f"“{waits.name.strip()}” for {called(waits.seen)}" if waits.name.strip() else f"no name for {waits.seen}"
-        )
-        st.text(f"Not saved yet: {typed}", width="content")
-        st.button("Save it now", key="fc-unsaved-save", on_click=session.save_again)
-        st.button("Drop it", key="fc-unsaved-drop", type="tertiary", on_click=session.forget, args=("unsaved",))
+        st.text(f"Not saved yet: {', '.join(map(_typed, waits))}", width="content")
+        st.button(f"Save{every or ' it'} now", key="fc-unsaved-save", on_click=session.save_again)
+        drop = f"Drop{every or ' it'}"
+        st.button(drop, key="fc-unsaved-drop", type="tertiary", on_click=session.forget, args=("unsaved",))
+
+
+def _typed(one: session.TypedName) -> str:
+    name = one.name.strip()
+    return f"“{name}” for {called(one.seen)}" if name else f"no name for {one.seen}"
 
 
 def _news() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -121,6 +122,23 @@ def test_faces_that_are_given_away_leave_the_list_as_it_was(demo_library, app):
     after = parts(page, f"faces-{person.id}")
     assert after["list"] == before["list"]
     assert after["order"]["rows"] == list(range(3, person.n_faces))
+
+
+def test_pictures_that_an_import_replaced_are_told_to_an_open_page(demo_library, app, tmp_path):
+    page = app("people")
+    before = parts(page)
+    cover = demo_library.view().card_of[before["list"]["ids"][0]].cover
+    row, crop = demo_library.view().row(cover), demo_library.crop(demo_library.view().cards[1].cover)
+    np.savez(
+        tmp_path / "again.npz", ids=[cover], vectors=demo_library.view().faces.vectors[[row]],
+        crops=np.frombuffer(crop, np.uint8), crop_offsets=[0, len(crop)],
+    )  # fmt: skip
+    demo_library.import_files([tmp_path / "again.npz"])
+    page.run()
+    after = parts(page)
+    view = demo_library.view()
+    assert after["list"]["pictures"] == [crops.name_of(view, view.card_of[p].cover, ()) for p in after["list"]["ids"]]
+    assert after["list"]["pictures"] != before["list"]["pictures"]
 
 
 def test_headings_divide_the_faces_among_them(demo_library, app):

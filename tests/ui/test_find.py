@@ -10,7 +10,8 @@ from planted_library import publish
 from small_library import write_faces
 
 from facecluster.answers import Asked, answer
-from facecluster.ui import finding, widgets
+from facecluster.query_vectors import query_vectors
+from facecluster.ui import finding, found_table, widgets
 
 
 @pytest.fixture
@@ -257,6 +258,17 @@ def test_a_file_that_cannot_be_searched_by_gets_one_sentence_and_nothing_else(ap
     assert not test.slider
 
 
+def test_an_uploaded_file_is_read_once_however_often_the_page_is_drawn(app, demo_library, monkeypatch):
+    read = []
+    monkeypatch.setattr(finding, "query_vectors", lambda *given: read.append(given[0]) or query_vectors(*given))
+    test = app("find", by="vector")
+    test.get("file_uploader")[0].set_value(vector_file(demo_library.view().faces.vectors[[3, 700]])).run()
+    test.number_input[0].set_value(2).run()
+    test.run()
+    assert read == ["mine.npy"]
+    assert demo_library.view().faces.ids[700] in shown(test)
+
+
 # --- what is done with an answer ------------------------------------------------------------------------------------
 
 
@@ -296,6 +308,15 @@ def test_the_table_holds_the_answer_and_goes_along_as_csv_and_json(app, demo_lib
     labels = [button.label for button in test.get("download_button")]
     assert labels == [f"CSV of these {len(expected)} faces", f"JSON of these {len(expected)} faces"]
     assert not shown(test)
+
+
+def test_the_files_of_an_answer_are_made_when_they_are_asked_for(app, demo_library, anna, monkeypatch):
+    made = []
+    for name in ("as_csv", "answer_as_json"):
+        monkeypatch.setattr(found_table, name, lambda *_: made.append(1) or "")
+    test = app("find", person=anna.id, **{"as": "table"})
+    assert len(test.get("download_button")) == 2
+    assert not made
 
 
 def test_somebody_who_looks_like_two_is_said_to_and_the_way_to_the_split_is_a_button(app, demo_library, texts):

@@ -68,3 +68,30 @@ def test_a_name_that_somebody_else_gave_meanwhile_is_not_overwritten_by_the_late
     away.button(key="fc-unsaved-save").click().run()
     assert library.view().people()[0].name == "Bert"
     assert "Meanwhile" in texts(away)
+
+
+def test_a_second_name_that_is_typed_meanwhile_leaves_the_first_one_waiting(away, rest, library, texts):
+    first, second = (card.id for card in library.view().people()[:2])
+    away.run()
+    rest.faults.add("/rest/v1/", Fault.status(503), times=1_000_000)
+    away.text_input(key=f"name-{second}-").set_value("Bert").run()
+    rest.faults.clear()
+    away.run()
+    assert "Not saved yet: “Ada” for Unnamed, “Bert” for Unnamed" in texts(away)
+    assert not any(card.name for card in library.view().people())
+    away.button(key="fc-unsaved-save").click().run()
+    assert [library.view().person(one).name for one in (first, second)] == ["Ada", "Bert"]
+    assert "Not saved yet" not in texts(away)
+
+
+@pytest.mark.parametrize("button", ["same-both", "same-merge"])
+def test_a_name_that_two_have_still_waits_where_the_answer_could_not_be_saved(app, rest, library, texts, button):
+    first, second = (card.id for card in library.view().people()[:2])
+    library.rename(first, "Ada")
+    test = app("people")
+    test.text_input(key=f"name-{second}-").set_value("Ada").run()
+    rest.faults.add("/rest/v1/", Fault.status(503), times=1_000_000)
+    next(b for b in test.button if b.key.startswith(button)).click().run()
+    rest.faults.clear()
+    test.run()
+    assert "Not saved yet: “Ada” for Unnamed" in texts(test)
