@@ -83,6 +83,8 @@ class Answer:
 def answer(view: View, asked: Asked, likely: Likely = NOBODY) -> Answer:
     """What a search finds; whoever is `likely` the same as a person counts as them, and is said to be suggested.
 
+    Two people who are both named in the question are two, however likely they are one.
+
     Raises
     ------
     InputError
@@ -145,6 +147,8 @@ def _photos(view: View, asked: Asked, likely: Likely) -> Answer:
 
     Any face of somebody who is not to be in it rules a photo out, however unlike.
     """
+    named = {*asked.all_of, *asked.any_of, *asked.without}
+    likely = {one: set(likely.get(one, ())) - named for one in named}
     wanted = {p: _in_photos(view, asked, p, likely) for p in dict.fromkeys((*asked.all_of, *asked.any_of))}
     unwanted = [_rows_of(view, p, likely) for p in asked.without]
     group = photo_groups(view.faces.photo_number)
@@ -185,7 +189,7 @@ def _rows_of(view: View, person: PersonId, likely: Likely) -> NDArray[np.int64]:
 
 
 def _suggested(wanted: Collection[PersonId], likely: Likely) -> set[PersonId]:
-    return {other for person in wanted for other in likely.get(person, ())} - set(wanted)
+    return {other for person in wanted for other in likely[person]}
 
 
 def _found_in_photo(view: View, row: int, away: float, suggested: Collection[PersonId]) -> Found:

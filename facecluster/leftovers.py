@@ -104,7 +104,7 @@ class Leftovers:
         """Pairs of loose faces that are alike at all: only faces that are loose since are compared."""
         vectors, rows = view.faces.vectors.view(np.ndarray), view.noise_rows
         new = np.setdiff1d(rows, self._rows) if self.is_ready(view) else rows
-        if len(new) > _ANEW * len(rows):
+        if len(new) > _ANEW * len(rows) or not self.is_ready(view):
             self._known = {}
             self._pairs = alike_pairs(vectors, LAW.least, rows)
         else:

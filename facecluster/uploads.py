@@ -18,7 +18,9 @@ from facecluster.ports import Progress, part_of
 _REPORT = "report.json"
 # Refusals that are kept by name; the command line lists all of them.
 MOST_NAMED = 100
-_LONGEST = 100
+# Letters of a file's name that are kept: most systems take 255 bytes, and a letter may have four.
+_LONGEST = 60
+_UNFINISHED = ".part"
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,28 @@ class Uploaded:
 
 
 def keep(root: Path, files: Sequence[tuple[str, BinaryIO]]) -> Path:
-    """Write some files, each by its name, into a new folder below `root`; returns the folder."""
+    """Write some files, each by its name, into a new folder below `root`; returns the folder.
+
+    Raises
+    ------
+    InputError
+        If they cannot be written; none of them is kept then.
+    """
     folder = root / uuid4().hex
-    for number, (name, content) in enumerate(files):
-        place = folder / f"{number:03d}"
-        place.mkdir(parents=True)
-        with (place / _safe(name)).open("wb") as out:
-            shutil.copyfileobj(content, out)
+    aside = folder.with_suffix(_UNFINISHED)  # another window must not find half of them
+    try:
+        for number, (name, content) in enumerate(files):
+            place = aside / f"{number:03d}"
+            place.mkdir(parents=True)
+            with (place / _safe(name)).open("wb") as out:
+                shutil.copyfileobj(content, out)
+        aside.rename(folder)
+    except OSError as exc:
+        drop(aside)
+        raise InputError(
+            f"The files cannot be kept in {root}: {exc.strerror}. Nothing was imported. Make room there, then choose "
+            "them again."
+        ) from exc
     return folder
 
 
@@ -83,7 +100,7 @@ def _safe(name: str) -> str:
 
 def waiting(root: Path) -> list[Path]:
     """Folders of files that are not imported, or whose report nobody has closed; the oldest first."""
-    found = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    found = [path for path in root.iterdir() if path.is_dir() and not path.suffix] if root.is_dir() else []
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
@@ -94,11 +111,15 @@ def import_all(
 ) -> None:
     """Import the files of a folder one after the other, delete them, and leave a report; a bad one stops no other.
 
+    Where the store fails, the files stay and there is no report: the same again takes up what was not imported.
+
     Raises
     ------
     CancelledError
         If it was stopped; the report says what had been imported by then.
     """
+    if report_of(folder) is not None:
+        return  # another window asked for the same
     paths = sorted(path for path in folder.glob("*/*") if path.is_file())
     done = Uploaded()
     try:
@@ -111,11 +132,18 @@ def import_all(
     except CancelledError as exc:
         n = done.added + done.replaced
         done = done.told(f"Stopped. {n:,} faces of the files before were imported by then." if n else str(exc))
+        _close(folder, paths, done)
         raise CancelledError(done.problems[-1]) from exc
-    finally:
-        for path in paths:
-            shutil.rmtree(path.parent)
-        (folder / _REPORT).write_text(json.dumps(asdict(done), ensure_ascii=True), "utf-8")
+    _close(folder, paths, done)
+
+
+def _close(folder: Path, paths: Sequence[Path], done: Uploaded) -> None:
+    """Leave the report, whole or not at all, and delete the files."""
+    aside = folder / f"{_REPORT}{_UNFINISHED}"
+    aside.write_text(json.dumps(asdict(done), ensure_ascii=True), "utf-8")
+    aside.replace(folder / _REPORT)
+    for path in paths:
+        shutil.rmtree(path.parent)
 
 
 def report_of(folder: Path) -> Uploaded | None:

@@ -25,6 +25,7 @@ Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]
 FaceOrder = Literal["certainty", "photo", "folder"]
 
 _SAMPLE = 2000
+_NO_MARK = 1.0  # as alike as a face is to itself: nobody is likely anybody
 _QUICK = 20_000_000  # pairs of faces; their products take a fifth of a second
 
 
@@ -416,9 +417,10 @@ class View:
     def known(self) -> Earlier:
         """What a view of a later moment of the same faces need not reckon anew."""
         found = self.__dict__
-        usual = (self._run_id, self.usual_cosine) if "usual_cosine" in found else self.earlier.usual
+        mark = found.get("usual_cosine", _NO_MARK)
+        usual = self.earlier.usual if mark == _NO_MARK else (self._run_id, mark)
         noise, blurred = found.get("near_noise", self.earlier.noise), found.get("near_blurred", self.earlier.blurred)
-        return Earlier(self.covers, noise, blurred, usual)
+        return Earlier(found.get("covers", self.earlier.covers), noise, blurred, usual)
 
     @cached_property
     def noise(self) -> tuple[LooseFace, ...]:
@@ -447,7 +449,7 @@ class View:
 
     @cached_property
     def usual_cosine(self) -> float:
-        """Cosine that 19 of 20 faces with an owner reach with the nearest other face of that owner; 0 for no such.
+        """Cosine that 19 of 20 faces with an owner reach with the nearest other face of that owner; 1 for no such.
 
         From a sample: what is wanted is a mark beside doubtful faces, not a fourth digit. Taken once for each run, so
         that the mark stands still while a curator works.
@@ -458,7 +460,7 @@ class View:
         some = owned[:: -(-len(owned) // _SAMPLE) or 1]
         found = nearest_of(self.faces.vectors.view(np.ndarray), self.state, some, self.lists)
         same = (found.near >= 0) & (found.person == self.state.owner[some])
-        return cosine(float(np.quantile(found.away[same], 0.95))) if same.any() else 0.0
+        return cosine(float(np.quantile(found.away[same], 0.95))) if same.any() else _NO_MARK
 
     def nearest(self, faces: Sequence[FaceId]) -> tuple[LooseFace, ...]:
         """Each of some faces, whosever they are, with the nearest face of anybody but itself; nearest first."""

@@ -79,7 +79,7 @@ def planted(folder: Path, n: int = 1000, seed: int = 0, questions: Callable = la
     return Planted(service, made.person)
 
 
-def publish(service: Service, label, questions: Callable = lambda first: ()) -> None:
+def publish(service: Service, label, questions: Callable = lambda first: (), run: str = "run-1") -> None:
     """Make a live run of some labels; `questions` of the first face of each label's person."""
     view = service.view()
     draft = Draft(view.snapshot)
@@ -87,7 +87,7 @@ def publish(service: Service, label, questions: Callable = lambda first: ()) -> 
     owner = tuple(first.get(int(c)) for c in label)
     for person in first.values():
         draft.set("person", person, "1")
-    draft.set("live_run", "", "run-1")
+    draft.set("live_run", "", run)
     strength = np.full(len(label), 0.5, np.float32)
-    run = Run("run-1", {}, view.faces.fingerprint, view.faces.ids, owner, label, strength, {}, tuple(questions(first)))
-    service._people.apply(draft.change("setup", "Published", run))
+    made = Run(run, {}, view.faces.fingerprint, view.faces.ids, owner, label, strength, {}, tuple(questions(first)))
+    service._people.apply(draft.change("setup", "Published", made))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted_library import Planted, planted
+from planted_library import Planted, planted, publish
 
 from facecluster.leftovers import NEAR, Leftovers, look_alike_now, sections
 from facecluster.model import Question
@@ -146,3 +146,25 @@ def test_after_two_people_became_one_the_faces_that_look_like_the_other_look_lik
     told = look_alike_now(view, library.view)
     assert told is not None
     assert set(told[1]) == theirs
+
+
+def test_where_nobody_has_two_faces_no_face_is_likely_somebodys(library: Planted):
+    """A run that found nobody, and the first person made by hand: the mark is not what nobody had before."""
+    publish(library.service, np.full(len(library.truth), -1), run="run-2")
+    before = library.view
+    groups = Leftovers().groups(before)
+    assert not any(section.likely for section in sections(before, groups))
+    rows = next(group.rows for group in groups if len(group.rows) > 5)
+    person = library.service.new_person([before.faces.ids[row] for row in rows[:3].tolist()])
+    told = look_alike_now(before, library.view)
+    assert told is not None
+    assert told[0] == person
+    assert len(told[1]) <= np.count_nonzero(library.truth == library.truth[rows[0]])
+
+
+def test_groups_of_a_library_from_which_all_loose_faces_were_erased_are_none(library: Planted):
+    kept, service = Leftovers(), library.service
+    kept.groups(library.view)
+    person = service.new_person([library.view.faces.ids[row] for row in library.view.noise_rows.tolist()])
+    service.erase(person, len(library.view.rows(person)))
+    assert kept.groups(library.view) == ()

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from facecluster.errors import CancelledError
+from facecluster.errors import CancelledError, InputError, StoreUnavailableError
 from facecluster.uploads import drop, import_all, keep, report_of, waiting
 from facecluster.wiring import perform, uploads_of
 from tests.small_library import faces, open_library, write_faces
@@ -90,6 +90,63 @@ def test_nothing_was_changed_where_the_first_file_was_stopped(library, tmp_path)
     assert len(library.view().faces) == 0
 
 
+def test_what_a_store_could_not_take_stays_and_is_imported_by_the_next_try(library, tmp_path):
+    root = uploads_of(library.settings)
+    folder = keep(root, [npz(tmp_path), npz(tmp_path, "more.npz", seed=1, prefix="more")])
+    n_left = [1]
+
+    def fails(paths, progress):
+        if not n_left:
+            raise StoreUnavailableError("Another process holds the library. Nothing was changed. Try again.")
+        n_left.pop()
+        return library.import_files(paths, progress)
+
+    with pytest.raises(StoreUnavailableError):
+        import_all(folder, fails)
+    assert report_of(folder) is None
+    import_all(folder, library.import_files)
+    report = report_of(folder)
+    assert (report.added, report.unchanged) == (60, 60)
+    assert len(library.view().faces) == 120
+    assert [path.name for path in files_below(root)] == ["report.json"]
+
+
+def test_a_second_window_that_asks_for_the_same_import_leaves_its_report(library, tmp_path):
+    folder = keep(uploads_of(library.settings), [npz(tmp_path)])
+    for _ in range(2):
+        perform(library, "import", {"folder": folder.name}, lambda *_: None)
+    assert report_of(folder).added == 60
+
+
+class Watched(io.BytesIO):
+    """A file that looks at what waits while it is being written, and may fail."""
+
+    def __init__(self, root, fails=False):
+        super().__init__(b"half of it")
+        self.root, self.fails, self.seen = root, fails, []
+
+    def read(self, *size):
+        self.seen.append(waiting(self.root))
+        if self.fails:
+            raise OSError(28, "No space left on device")
+        return super().read(*size)
+
+
+def test_files_that_are_still_being_written_do_not_wait_to_be_imported(tmp_path):
+    file = Watched(tmp_path)
+    folder = keep(tmp_path, [("faces.npz", file)])
+    assert file.seen
+    assert not any(file.seen)
+    assert waiting(tmp_path) == [folder]
+
+
+def test_files_that_cannot_be_written_are_said_and_nothing_of_them_is_kept(tmp_path):
+    with pytest.raises(InputError, match=r"No space left on device\. Nothing was imported"):
+        keep(tmp_path, [("one.npz", io.BytesIO(b"x")), ("two.npz", Watched(tmp_path, fails=True))])
+    assert files_below(tmp_path) == []
+    assert waiting(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("name", "kept"),
     [
@@ -98,7 +155,8 @@ def test_nothing_was_changed_where_the_first_file_was_stopped(library, tmp_path)
         ("..", "faces"),
         ("a\x00b<script>.npz", "a_b_script_.npz"),
         ("Gesichter (2024) Größe.npz", "Gesichter (2024) Größe.npz"),
-        ("x" * 300 + ".npz", "x" * 96 + ".npz"),
+        ("x" * 300 + ".npz", "x" * 56 + ".npz"),
+        ("𠮷" * 300 + ".npz", "𠮷" * 56 + ".npz"),
     ],
 )
 def test_a_name_leads_nowhere_else_and_keeps_its_ending(tmp_path, name, kept):

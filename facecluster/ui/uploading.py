@@ -64,9 +64,10 @@ def _start(turn: int) -> None:
     """Keep the chosen files and start a worker, as a button's callback; the field is a new and empty one then."""
     chosen = session.chosen(f"upload-{turn}")
     files = [(file.name, file) for file in chosen] if isinstance(chosen, list) else []
-    folder = uploads.keep(uploads_of(session.own_service().settings), files)
-    session.remember("upload-turn", turn + 1)
-    session.own_jobs().start("import", folder=folder.name)
+    with session.told():
+        folder = uploads.keep(uploads_of(session.own_service().settings), files)
+        session.remember("upload-turn", turn + 1)
+        session.own_jobs().start("import", folder=folder.name)
 
 
 def _wait(folder: Path) -> None:
