@@ -256,7 +256,8 @@ def _acted(key: str, deeds: Deeds) -> None:
         if act["n"] <= heard.done:
             continue
         try:
-            _do(act, deeds)
+            with session.told():
+                _do(act, deeds)
         except Exception:  # a bug keeps its traceback, and is not asked for again
             heard.done = act["n"]
             raise

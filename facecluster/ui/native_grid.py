@@ -36,8 +36,15 @@ def _heading(key: str, section: Section, deeds: Deeds) -> None:
         st.text(section.line, width="content")
         for deed, words in section.deeds:
             st.button(
-                widgets.escaped(words), key=f"deed-{section.id}-{deed}", on_click=deeds.section, args=(section.id, deed)
-            )
+                widgets.escaped(words), key=f"deed-{section.id}-{deed}", on_click=_answer,
+                args=(deeds, section.id, deed),
+            )  # fmt: skip
+
+
+def _answer(deeds: Deeds, section: str, deed: str) -> None:
+    with session.told():
+        if deeds.section is not None:
+            deeds.section(section, deed)
 
 
 def _tile(key: str, row: Row, deeds: Deeds) -> None:
