@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from tokenize import TokenError
 from uuid import uuid4
 
 import numpy as np
@@ -33,8 +34,16 @@ NEIGHBOURS = 16
 
 # One flipped bit in a zip's directory hides arrays without any error, so their number is kept with them.
 _COUNT = "number_of_arrays"
+_HEAD = 1024  # bytes before an array; numpy writes 128
 # What numpy and zipfile raise on damaged files: measured by flipping bits in every byte of two.
-_DAMAGE = (KeyError, ValueError, OSError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
+_DAMAGE = (
+    *(KeyError, ValueError, OSError, EOFError, TypeError, RuntimeError),
+    *(
+        SyntaxError,
+        TokenError,
+        zipfile.BadZipFile,
+    ),  # the first two of the head of a large array, read before its checksum
+)
 
 # A number for each row that says what it holds: by it the faces of an earlier state are found again, in any order.
 _MARKS = "row_marks"
@@ -203,7 +212,11 @@ class ComputeCache:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if int(file[_COUNT]) != len(file.files) - 1:
                     raise ValueError("arrays are missing")
-                return {key: file[key] for key in ([only] if only else file.files) if key != _COUNT}
+                found = {key: file[key] for key in ([only] if only else file.files) if key != _COUNT}
+                # A checksum is looked at where an array ends; one whose head says that it is shorter never gets there.
+                if any(file.zip.getinfo(f"{key}.npy").file_size > a.nbytes + _HEAD for key, a in found.items()):
+                    raise ValueError("an array is cut off")
+                return found
         except FileNotFoundError:
             return None
         except _DAMAGE:

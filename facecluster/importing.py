@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import sys
+import tokenize
 import zipfile
 import zlib
 from collections import Counter
@@ -30,8 +31,11 @@ MAX_PIXEL = 100_000  # no JPEG, PNG or WebP of a photo reaches this; a box beyon
 # Control characters and halves of surrogate pairs: neither prints, and the second cannot even be written.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
-# What readers raise on damaged files, beside our own errors.
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, ArithmeticError, RuntimeError, MemoryError)
+# What readers raise on damaged files, beside our own errors. numpy hands the head of an array to Python's own parser.
+DAMAGE = (
+    *(OSError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, RuntimeError, MemoryError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, csv.Error),
+)
 
 # Columns that a table may have, and the other names under which face indexes keep them.
 ALIASES = {
@@ -152,7 +156,7 @@ def read_faces(path: Path, dimension: int | None = None) -> CheckedFaces:
         columns = reader(path)
     except InputError:
         raise
-    except (*_DAMAGE, zipfile.BadZipFile, zlib.error, csv.Error) as exc:
+    except DAMAGE as exc:
         raise InputError(
             f"{path.name} is damaged or no {path.suffix} file: {exc}. Nothing was imported from it. "
             "docs/import.md shows the formats."

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.errors import InputError
-from facecluster.importing import ALIASES, normalised, numbers_in
+from facecluster.importing import ALIASES, DAMAGE, normalised, numbers_in
 
 # A vector of 512 numbers is 10 kB as text, so this is a thousand of them.
 MAX_BYTES = 10_000_000
-_DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, RuntimeError, MemoryError)
 _CURE = "Nothing was searched. Choose a file with one vector, or one vector in each row, made as this library's were."
 
 
@@ -79,7 +77,7 @@ def query_vectors(name: str, data: bytes, dimension: int) -> QueryVectors:
         raise InputError(f"{shown} has {len(data):,} bytes, and the limit is {MAX_BYTES:,}. {_CURE}")
     try:
         found = _table(reader(data), dimension)
-    except (*_DAMAGE, zipfile.BadZipFile, zlib.error, csv.Error) as exc:
+    except DAMAGE as exc:
         raise InputError(f"{shown} cannot be read as {ending[1:]}. {_CURE}") from exc
     if not len(found):
         raise InputError(f"{shown} holds no vector. {_CURE}")

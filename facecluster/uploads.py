@@ -128,7 +128,8 @@ def import_all(
             try:
                 done = done.plus(import_files([path], part))
             except InputError as exc:
-                done = done.told(str(exc))
+                text = str(exc)
+                done = done.told(text if path.name in text else f"{path.name}: {text}")
     except CancelledError as exc:
         n = done.added + done.replaced
         done = done.told(f"Stopped. {n:,} faces of the files before were imported by then." if n else str(exc))

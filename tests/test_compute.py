@@ -73,6 +73,18 @@ def test_a_damaged_file_is_made_again_wherever_it_is_damaged(cache, folder, vect
         assert arrays(cache.hierarchy(vectors, "faces", 3)) == good
 
 
+@pytest.mark.filterwarnings("ignore:Reading")  # numpy takes a damaged head for one of Python 2
+def test_a_large_array_is_made_again_wherever_its_head_is_damaged(cache, folder):
+    good = {"a": np.arange(5000.0)}
+    cache.stability("faces", lambda: good)
+    (path,) = folder.glob("stability-*")
+    data = path.read_bytes()
+    start = data.index(b"{'descr'")
+    for at in range(start, data.index(b"\n", start)):
+        path.write_bytes(flip(data, at))
+        assert np.array_equal(cache.stability("faces", lambda: good)["a"], good["a"])
+
+
 def test_a_file_that_is_no_archive_is_made_again(cache, folder, vectors):
     good = arrays(cache.hierarchy(vectors, "faces", 3))
     (path,) = folder.glob("hierarchy-*")

@@ -309,6 +309,18 @@ def test_a_damaged_file_is_one_sentence_that_names_it(name, content, tmp_path):
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.filterwarnings("ignore:Reading")  # numpy takes a damaged head for one of Python 2
+def test_damage_in_the_head_of_a_large_array_is_a_sentence_wherever_it_is(tmp_path):
+    path = tmp_path / "f.npz"
+    np.savez(path, ids=np.arange(100).astype(str), vectors=np.ones((100, 16)))
+    data = path.read_bytes()
+    start = data.index(b"{'descr'", data.index(b"vectors.npy"))
+    for at in range(start, data.index(b"\n", start)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+        with pytest.raises(InputError, match="Nothing was imported"):
+            read_faces(path)
+
+
 def test_pickled_objects_are_refused_and_never_run(tmp_path):
     class Trap:
         def __reduce__(self) -> tuple[object, tuple[object, ...]]:

@@ -128,3 +128,14 @@ def test_what_cannot_be_searched_by_gets_a_sentence_that_says_what_to_do(name, d
 def test_a_long_name_is_shown_by_its_end():
     with pytest.raises(InputError, match=r"^…x+\.npy cannot be read"):
         query_vectors("x" * 10_000 + ".npy", b"", 4)
+
+
+@pytest.mark.filterwarnings("ignore:Reading")  # numpy takes a damaged head for one of Python 2
+def test_damage_in_the_head_of_an_array_raises_nothing_but_a_sentence():
+    data, refused = npy(TWO), 0
+    for at in range(len(data)):
+        try:
+            query_vectors("a.npy", data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :], 4)
+        except InputError:
+            refused += 1
+    assert refused > 50

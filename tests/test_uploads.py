@@ -52,6 +52,14 @@ def test_a_file_that_cannot_be_read_is_said_and_stops_no_other(library, tmp_path
     assert problem.startswith("notes.npz is damaged or no .npz file")
 
 
+def test_every_problem_names_the_file_that_has_it(library, tmp_path):
+    columns = faces() | {"vectors": np.ones((3, 16))}
+    odd = ("odd.npz", io.BytesIO(write_faces(tmp_path / "sent.npz", **columns).read_bytes()))
+    folder = keep(uploads_of(library.settings), [odd, ("notes.npz", io.BytesIO(b"no archive"))])
+    perform(library, "import", {"folder": folder.name}, lambda *_: None)
+    assert [text.split(" ")[0].strip(":") for text in report_of(folder).problems] == ["odd.npz", "notes.npz"]
+
+
 def test_faces_that_are_refused_are_named_with_the_reason(library, tmp_path):
     columns = faces()
     columns["vectors"][3] = np.nan
