@@ -198,7 +198,7 @@ def found(asked: Query) -> Answer:
     view, one = session.view(), asked.asked
     vector = sha256(one.vector.tobytes()).hexdigest() if one.vector is not None else ""
     people = (one.person, one.all_of, one.any_of, one.without)
-    mark = (view.version, vector, one.face, people, one.least, one.most, asked.is_suggested)
+    mark = (session.is_demo(), view.version, vector, one.face, people, one.least, one.most, asked.is_suggested)
     kept = session.recall("find-answer")
     if isinstance(kept, tuple) and kept[0] == mark:
         return cast(Answer, kept[1])

@@ -6,10 +6,11 @@ import io
 
 import numpy as np
 import pytest
-from planted_library import publish
+from planted_library import planted, publish
 from small_library import write_faces
 
 from facecluster.answers import Asked, answer
+from facecluster.config import load_settings
 from facecluster.query_vectors import query_vectors
 from facecluster.ui import finding, found_table, widgets
 
@@ -267,6 +268,23 @@ def test_an_uploaded_file_is_read_once_however_often_the_page_is_drawn(app, demo
     test.run()
     assert read == ["mine.npy"]
     assert demo_library.view().faces.ids[700] in shown(test)
+
+
+def test_the_answer_of_one_library_is_not_shown_in_another(app, demo_library):
+    """Both were imported once and published once, so they say the same of their version."""
+    own = planted(load_settings().library.parent)
+    assert own.view.version == demo_library.view().version
+    vector = vector_file(demo_library.view().faces.vectors[3])
+    test = app("find", by="vector")
+    test.session_state["fc_library"] = "demo"
+    test.run()
+    test.get("file_uploader")[0].set_value(vector).run()
+    assert demo_library.view().faces.ids[3] in shown(test)
+    test.session_state["fc_library"] = "own"
+    test.run()
+    assert not test.exception
+    assert shown(test)
+    assert set(shown(test)) <= set(own.view.faces.ids)
 
 
 # --- what is done with an answer ------------------------------------------------------------------------------------
