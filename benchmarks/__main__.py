@@ -1,4 +1,4 @@
-"""Every figure in one table: `python -m benchmarks [--without NAME ...]`; a JSON copy lies in `benchmarks/results/`.
+"""Every figure in one table: `python -m benchmarks [--only NAME ...]`; a JSON copy lies in `benchmarks/results/`.
 
 About an hour on two cores with nothing else busy. One part alone: `python -m benchmarks.NAME --help`.
 """
