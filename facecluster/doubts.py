@@ -198,7 +198,7 @@ def _changed_rows(before: View, now: View, number: NDArray[np.int32]) -> NDArray
 
 def _renewed(view: View, kept: Doubts, touched: NDArray[np.int64], changed: NDArray[np.bool_]) -> Doubts:
     """Fill in what concerns the `touched` people (numbers) and the `changed` faces; `kept` is written into."""
-    kept.own[changed & (view.state.owner < 0)] = 1.0
+    kept.own[view.state.owner < 0] = 1.0
     for p in touched.tolist():
         _look_at_person(view, kept, p)
     _mark_clashes(view, kept, touched)

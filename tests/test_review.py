@@ -135,6 +135,17 @@ def test_what_is_carried_on_is_what_is_reckoned_anew_whatever_else_was_done(libr
         assert ids(queue_of(doubts)) == ids(queue_of(anew))
 
 
+def test_several_acts_may_lie_between_two_looks(library):
+    """A face whose person went into another, and that was set aside, before anybody looked."""
+    doubts = doubts_of(library.view)
+    into, gone = (card.id for card in library.view.cards[:2])
+    face = library.view.ids_of(gone)[0]
+    library.service.merge(into, [gone])
+    library.service.mark([face], "ignored")
+    doubts, anew = doubts_after(doubts, library.view), doubts_of(library.view)
+    np.testing.assert_allclose(doubts.own, anew.own, atol=1e-6)
+
+
 @pytest.mark.parametrize("is_yes", [True, False])
 @pytest.mark.parametrize("kind", ["same", "belongs", "noise", "split"])
 def test_undo_asks_again(library, kind, is_yes):
