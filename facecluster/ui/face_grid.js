@@ -131,12 +131,12 @@ class FaceGrid {
     const order = parts[`${this.key} order`];
     const now = parts[`${this.key} now`];
     if (!this.list || !order || !now || order.version !== this.list.version) return;
-    const held = this.id(this.focus);
+    const [held, anchored] = [this.id(this.focus), this.id(this.anchor)];
     const hadFocus = this.space.contains(this.root.getRootNode().activeElement);
     const isOther = this.spec !== null && this.spec !== order.spec;
     this.order = order.rows ?? this.list.ids.map((_, i) => i);
     this.spec = order.spec;
-    this.sections.take(order.sections);
+    const deed = this.sections.take(order.sections);
     this.changed = now.changed;
     if (now.mount === this.mount) this.pending = this.pending.filter((act) => act.n > now.done);
     if (this.turn === null || (now.turn !== this.turn && !now.isEcho)) {
@@ -144,14 +144,20 @@ class FaceGrid {
       this.before = new Set();
     }
     this.turn = now.turn;
-    const place = this.order.findIndex((i) => this.list.ids[i] === held);
-    this.focus = place >= 0 ? place : clamp(this.focus, 0, Math.max(this.order.length - 1, 0));
+    this.focus = this.placeOf(held) ?? clamp(this.focus, 0, Math.max(this.order.length - 1, 0));
+    this.anchor = this.placeOf(anchored) ?? this.focus;
     if (isOther) this.toTop();
     for (const tile of this.tiles.values()) tile.isStale = true;
     this.layout();
     // The keys go on with the next face where the one that had the focus is gone.
-    if (hadFocus && this.order.length) this.tile(this.focus).focus({ preventScroll: true });
+    const goesOn = (deed && this.sections.button(deed)) ?? ((deed || hadFocus) && this.order.length && this.tile(this.focus));
+    if (goesOn) goesOn.focus({ preventScroll: true });
     this.comeBack();
+  }
+
+  placeOf(id) {
+    const place = this.order.findIndex((i) => this.list.ids[i] === id);
+    return place < 0 ? null : place;
   }
 
   id(i) {
@@ -362,8 +368,8 @@ class FaceGrid {
     const left = places[this.key];
     if (!left) return;
     delete places[this.key];
-    const place = this.order.findIndex((i) => this.list.ids[i] === left.id);
-    if (place < 0) return;
+    const place = this.placeOf(left.id);
+    if (place === null) return;
     this.focus = place;
     requestAnimationFrame(() => {
       this.scroller().scrollTop = left.top;

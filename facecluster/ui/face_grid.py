@@ -139,7 +139,7 @@ def show(
         key=f"{key}-grid",
         data={**held.data, "key": key},
         default={"selected": []},
-        on_acts_change=lambda: _acted(key, deeds),
+        on_acts_change=lambda: _acted(key, deeds, sections),
         on_selected_change=lambda: _selected(key),
     )
     told = {"version": held.data["version"], "spec": spec, "rows": order, "sections": _headings(view, sections)}
@@ -243,7 +243,7 @@ def _ordered(
     return heard.order
 
 
-def _acted(key: str, deeds: Deeds) -> None:
+def _acted(key: str, deeds: Deeds, sections: Sequence[Section]) -> None:
     """Do what the browser asks for, each act once; several may come together, and one may come twice.
 
     Streamlit breaks off a run, in the middle of a callback too, when the browser has something newer to say. So an act
@@ -257,24 +257,33 @@ def _acted(key: str, deeds: Deeds) -> None:
             continue
         try:
             with session.told():
-                _do(act, deeds)
+                _do(act, deeds, sections)
         except Exception:  # a bug keeps its traceback, and is not asked for again
             heard.done = act["n"]
             raise
         heard.done = act["n"]
 
 
-def _do(act: Mapping[str, Any], deeds: Deeds) -> None:
+def _do(act: Mapping[str, Any], deeds: Deeds, sections: Sequence[Section]) -> None:
     if act["kind"] == "open":
         deeds.open(act["id"])
     elif act["kind"] == "rename" and deeds.rename is not None:
         deeds.rename(act["id"], act["name"], act["seen"])
     elif act["kind"] == "drop" and deeds.drop is not None:
         deeds.drop(act["ids"], act["onto"])
-    elif act["kind"] == "section" and deeds.section is not None:
+    elif act["kind"] == "section" and deeds.section is not None and _still_says(sections, act):
         deeds.section(act["id"], act["deed"])
     elif act["kind"] == "key" and act["key"] in deeds.keys:
         deeds.keys[act["key"]](act["id"])
+
+
+def _still_says(sections: Sequence[Section], act: Mapping[str, Any]) -> bool:
+    """Whether the button that was pressed says the same by now: one for 3 faces is not pressed for 12."""
+    return any(
+        section.id == act["id"] and (deed, words) == (act["deed"], act["label"])
+        for section in sections
+        for deed, words in section.deeds
+    )
 
 
 def _selected(key: str) -> None:

@@ -19,10 +19,26 @@ class Sections {
     grid.stage.append(this.layer);
   }
 
+  // What is told as before keeps its heading, and a button its focus; returns the button that has it.
   take(given) {
+    const told = new Map(given.map((section) => [section.id, JSON.stringify(section)]));
+    const focused = this.layer.contains(this.active()) ? { ...this.active().dataset } : null;
+    for (const [id, heading] of this.drawn) {
+      if (heading.told === told.get(id)) continue;
+      heading.remove();
+      this.drawn.delete(id);
+    }
     this.given = given;
-    for (const heading of this.drawn.values()) heading.remove();
-    this.drawn.clear();
+    return focused;
+  }
+
+  active() {
+    return this.grid.root.getRootNode().activeElement;
+  }
+
+  button({ section, deed }) {
+    const buttons = this.drawn.get(section)?.querySelectorAll("button") ?? [];
+    return [...buttons].find((button) => button.dataset.deed === deed);
   }
 
   // Lay out `n` tiles in so many columns; returns the height of it all.
@@ -116,22 +132,29 @@ class Sections {
     const seen = this.given.length ? this.blocks.filter(({ top, tiles }) => tiles > from - 200 && top < to + 200) : [];
     const wanted = new Set(seen.map(({ section }) => section.id));
     for (const [id, heading] of this.drawn) {
-      if (wanted.has(id) || heading.contains(this.grid.root.getRootNode().activeElement)) continue;
+      if (wanted.has(id) || heading.contains(this.active())) continue;
       heading.remove();
       this.drawn.delete(id);
     }
-    for (const { section, top, tiles } of seen) {
+    for (const { section, top, tiles, first } of seen) {
       let heading = this.drawn.get(section.id);
-      if (!heading) this.drawn.set(section.id, (heading = this.heading(section)));
+      if (!heading) this.drawn.set(section.id, (heading = this.heading(section, first)));
+      heading.first = first;
       heading.style.transform = `translateY(${top}px)`;
       heading.style.height = `${tiles - top}px`;
     }
   }
 
-  heading({ id, title, line, picture, deeds }) {
+  heading(section, first) {
+    const { id, title, line, picture, deeds } = section;
     const heading = element("div", "heading");
+    heading.told = JSON.stringify(section);
     const can = new Map(deeds);
-    const act = (deed) => this.grid.act({ kind: "section", id, deed });
+    // With what the button said: when this is heard, it may say another number.
+    const acts = (button, deed, label) => {
+      Object.assign(button.dataset, { section: id, deed });
+      button.addEventListener("click", () => this.grid.act({ kind: "section", id, deed, label }));
+    };
     const words = element("div", "words");
     const name = element(can.has("open") ? "button" : "div", "title", can.has("open") ? { type: "button" } : {});
     name.textContent = title;
@@ -150,15 +173,17 @@ class Sections {
       if (deed === "open") continue;
       const button = element("button", "deed", { type: "button" });
       button.textContent = label;
-      button.addEventListener("click", () => act(deed));
+      acts(button, deed, label);
       buttons.append(button);
     }
     if (can.has("open")) {
       name.title = can.get("open");
-      name.addEventListener("click", () => act("open"));
+      acts(name, "open", can.get("open"));
     }
     heading.append(words, buttons);
-    this.layer.append(heading);
+    // In the order of the list, also for who goes through the buttons by keys.
+    const next = [...this.layer.children].find((other) => other.first > first);
+    this.layer.insertBefore(heading, next ?? null);
     return heading;
   }
 }

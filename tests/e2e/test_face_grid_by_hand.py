@@ -309,3 +309,38 @@ def test_faces_are_walked_through_with_keys_and_given_to_somebody(page, dashboar
     heading.get_by_role("button", name=f"Confirm these {n_open - 4}").click()
     said(page, f"Confirmed {n_open - 4} faces")
     assert people_of(dashboard.library)[0].n_faces == person.n_faces - 5
+
+
+def test_headings_keep_their_order_and_their_buttons_the_focus(page, dashboard, demo):
+    card = demo.view().people()[0]
+    page.goto(f"{dashboard.url}/person?id={card.id}")
+    page.get_by_text("Folder", exact=True).click()
+    expect(page.locator(".heading").first).to_be_visible()
+    titles = sorted({face.folder for face in demo.view().faces_of(card.id)})
+    tile(page, 0).focus()
+    page.keyboard.press("End")
+    expect(page.locator(".heading .title").last).to_have_text(titles[-1])
+    page.mouse.move(700, 500)
+    for _ in range(6):
+        page.mouse.wheel(0, -250)
+        listening(page)
+        shown = page.locator(".heading .title").all_text_contents()
+        assert shown == sorted(shown), "who goes through them by keys meets them from above to below"
+
+    page.goto(f"{dashboard.url}/noise")
+    buttons = page.locator(".heading button.deed")
+    expect(buttons.first).to_be_visible()
+    listening(page)
+    button = buttons.nth(1)
+    words = button.text_content()
+    page.locator(".tile").first.locator(".crop").click(position={"x": 12, "y": 12})
+    button.focus()
+    said(page, "1 face selected")
+    listening(page)
+    expect(button).to_be_focused()
+    expect(button).to_have_text(words)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    listening(page)
+    where = "document.activeElement.shadowRoot?.activeElement?.className ?? document.activeElement.tagName"
+    assert "tile" in page.evaluate(where) or "deed" in page.evaluate(where), "the keys go on in the grid"
