@@ -104,7 +104,8 @@ def actions(chosen: list[str]) -> None:
 
 def done(do) -> None:
     session.act(do)
-    session.clear_selection(SCOPE)
+    if session.is_done():
+        session.clear_selection(SCOPE)
 
 
 def without_pictures(covers) -> None:

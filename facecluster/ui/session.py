@@ -392,7 +392,8 @@ def name_run(run: str, key: str, seen: str) -> None:
     """Name a published run from a text field, as its callback."""
     name = typed(key)
     act(lambda: service().name_run(run, name))
-    st.session_state[key] = seen  # as in `rename`: an Undo shows this field again
+    if is_done():
+        st.session_state[key] = seen  # as in `rename`: an Undo shows this field again
 
 
 def same_name() -> TypedName | None:

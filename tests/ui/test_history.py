@@ -113,6 +113,7 @@ def test_a_name_too_long_for_a_run_is_a_sentence(app, demo_library, texts):
     assert not test.exception
     assert "300" in texts(test)
     assert ("run_name", run, "") not in demo_library.view().snapshot.facts
+    assert named(test, run).value == "x" * 300, "what was typed stays, to be mended"
 
 
 @pytest.fixture

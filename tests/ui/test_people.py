@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from facecluster.errors import StoreUnavailableError
+from facecluster.service import Service
 from facecluster.ui import session
 
 
@@ -100,3 +102,18 @@ def test_selected_people_who_are_told_apart_are_never_asked_about_or_joined(demo
     assert len([pair for pair in state.apart if set(map(int, pair)) <= numbers]) == 3
     page.button(key="fc-news-undo").click().run()
     assert not len(demo_library.view().state.apart)
+
+
+def test_what_is_selected_stays_where_it_could_not_be_merged(app, demo_library, texts, monkeypatch):
+    def is_away(*_):
+        raise StoreUnavailableError("Supabase did not answer. Nothing was changed. Try again.")
+
+    page = app("people")
+    some = [card.id for card in demo_library.view().people()[:2]]
+    for person in some:
+        page.checkbox(key=f"pick-people-0-{person}").check()
+    page.run()
+    monkeypatch.setattr(Service, "merge", is_away)
+    page.button(key="merge-selected").click().run()
+    assert "Supabase did not answer" in texts(page)
+    assert [page.checkbox(key=f"pick-people-0-{person}").value for person in some] == [True, True]
