@@ -329,9 +329,14 @@ def bar(shown, params) -> None:
         label = f"Publish {widgets.plural(shown.then.people, 'person', 'people')}"
         # In a callback: the next run may have a newer plan, and what is written is what was on the screen.
         st.button(
-            label, key="tune-publish", type="primary", disabled=is_empty, on_click=written,
-            args=(lambda: session.service().publish(shown.plan),),
+            label, key="tune-publish", type="primary", disabled=is_empty, on_click=publish, args=(shown.plan,),
         )  # fmt: skip
+
+
+def publish(plan) -> None:
+    """Write exactly this plan; the line that is open is told of it no more."""
+    plan_diff.close_line("tune")
+    written(lambda: session.service().publish(plan))
 
 
 def written(do) -> None:
