@@ -216,7 +216,7 @@ def look_alike_now(before: View, now: View) -> tuple[PersonId, tuple[FaceId, ...
 
     None where nobody, or more than one person, was given any, and where looking would take long.
     """
-    if before.faces is not now.faces or not now.is_near_known:
+    if before.faces is not now.faces or not now.is_near_known or now.state.owns_as(before.state):
         return None
     renumbered = np.array([now.number.get(person, -1) for person in before.state.people] + [-1], np.int32)
     owner = now.state.owner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NewType
@@ -366,9 +366,20 @@ class PeopleSnapshot:
     run: Run | None
 
     @cached_property
+    def _by_kind(self) -> dict[Kind, list[tuple[str, str, str]]]:
+        found: dict[Kind, list[tuple[str, str, str]]] = {}
+        for (kind, subject, obj), value in self.facts.items():
+            found.setdefault(kind, []).append((subject, obj, value))
+        return found
+
+    def of_kind(self, kind: Kind) -> Sequence[tuple[str, str, str]]:
+        """Subject, object and value of the facts of one kind: most of them are about people, and few about faces."""
+        return self._by_kind.get(kind, [])
+
+    @cached_property
     def people(self) -> Mapping[PersonId, Person]:
         """All people there ever were and still are, merged ones included, by id."""
-        ids = sorted(subject for kind, subject, _ in self.facts if kind == "person")
+        ids = sorted(subject for subject, _, _ in self.of_kind("person"))
         return {
             PersonId(id_): Person(
                 PersonId(id_),

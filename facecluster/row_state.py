@@ -14,6 +14,8 @@ from facecluster.model import FaceId, FaceSet, Kind, Link, PeopleSnapshot, Perso
 
 # `live_labels` of a face that came after the live run.
 UNSEEN = -3
+# Kinds of facts that speak of somebody, beyond that there is such a person.
+_ABOUT_PEOPLE: tuple[Kind, ...] = ("name", "hidden", "cover", "merged_into", "pin", "not_person")
 
 
 def owners(snapshot: PeopleSnapshot, faces: Sequence[FaceId]) -> list[PersonId | None]:
@@ -45,8 +47,8 @@ def _owner_numbers(snapshot: PeopleSnapshot, faces: FaceSet, number: Mapping[Per
         at = snapshot.run.rows_in(faces)
         now = np.array([*(number.get(resolve(snapshot, person), -1) for person in given), -1], np.int32)
         found[at[at >= 0]] = now[code[at >= 0]]
-    for kind, face, other in snapshot.facts:
-        row = faces.row.get(FaceId(face), -1) if kind == "not_person" else -1
+    for face, other, _ in snapshot.of_kind("not_person"):
+        row = faces.row.get(FaceId(face), -1)
         if row >= 0 and found[row] >= 0 and found[row] == number.get(resolve(snapshot, PersonId(other)), -1):
             found[row] = -1
     known = {*snapshot.people, *given}
@@ -73,13 +75,13 @@ def _apart(snapshot: PeopleSnapshot, number: Mapping[PersonId, int]) -> frozense
     Confirmed faces alone speak for people: an answer must not come and go with what clusters do to a face.
     """
     found = set()
-    for (kind, face, obj), value in snapshot.facts.items():
-        if kind == "not_person" or (kind == "link" and value == "different"):
-            other = obj if kind == "not_person" else snapshot.facts.get(("pin", obj, ""))
-            both = (snapshot.facts.get(("pin", face, "")), other)
-            a, b = (number.get(resolve(snapshot, PersonId(p)), -1) if p is not None else -1 for p in both)
-            if a >= 0 and b >= 0 and a != b:
-                found.add((min(a, b), max(a, b)))
+    said = [(face, other) for face, other, _ in snapshot.of_kind("not_person")]
+    links = [(face, obj) for face, obj, value in snapshot.of_kind("link") if value == "different"]
+    for face, other in (*said, *((face, snapshot.facts.get(("pin", obj, ""))) for face, obj in links)):
+        both = (snapshot.facts.get(("pin", face, "")), other)
+        a, b = (number.get(resolve(snapshot, PersonId(p)), -1) if p is not None else -1 for p in both)
+        if a >= 0 and b >= 0 and a != b:
+            found.add((min(a, b), max(a, b)))
     return frozenset(found)
 
 
@@ -120,6 +122,10 @@ class RowState:
     questions: tuple[Question, ...]
     keeps: tuple[Question, ...]
 
+    def owns_as(self, other: RowState) -> bool:
+        """Whether every face is whose it is at the other moment: a name is the change most often made."""
+        return self.people == other.people and np.array_equal(self.owner, other.owner)
+
     def row_facts(self, photo: NDArray[np.int32], rows: NDArray[np.int64]) -> RowFacts:
         """The facts as clustering takes them, for the clustered `rows` only and counted within them."""
         place = np.full(len(self.owner), -1, np.int64)
@@ -159,8 +165,8 @@ def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
         is_masked=masked,
         not_person=_pairs(
             (faces.row[FaceId(s)], number[person])
-            for kind, s, o in snapshot.facts
-            if kind == "not_person" and s in faces.row and (person := resolve(snapshot, PersonId(o))) in number
+            for s, o, _ in snapshot.of_kind("not_person")
+            if s in faces.row and (person := resolve(snapshot, PersonId(o))) in number
         ),
         same=_links(snapshot, faces, "same"),
         different=_links(snapshot, faces, "different"),
@@ -172,8 +178,8 @@ def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
     )
     asked = _open_questions(snapshot, state, live_labels(snapshot, faces))
     spoken_of = {p for q in asked for p in (q.person, q.other) if p is not None}
-    for key, value in snapshot.facts.items():
-        spoken_of |= {resolve(snapshot, PersonId(p)) for p in people_in(*key, value)}
+    said = {one for kind in _ABOUT_PEOPLE for fact in snapshot.of_kind(kind) for one in people_in(kind, *fact)}
+    spoken_of |= {resolve(snapshot, PersonId(one)) for one in said}
     return replace(
         state,
         is_protected=np.array([p in spoken_of for p in people], np.bool_),
@@ -184,8 +190,8 @@ def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
 
 def _facts_of(snapshot: PeopleSnapshot, faces: FaceSet, kind: Kind) -> Iterable[tuple[int, str]]:
     """Row and value of the facts of one kind about faces that are there."""
-    for (found, subject, _), value in snapshot.facts.items():
-        if found == kind and (at := faces.row.get(FaceId(subject))) is not None:
+    for subject, _, value in snapshot.of_kind(kind):
+        if (at := faces.row.get(FaceId(subject))) is not None:
             yield at, value
 
 
@@ -193,8 +199,8 @@ def _links(snapshot: PeopleSnapshot, faces: FaceSet, wanted: Link) -> NDArray[np
     row = faces.row
     return _pairs(
         (row[FaceId(a)], row[FaceId(b)])
-        for (kind, a, b), value in snapshot.facts.items()
-        if kind == "link" and value == wanted and a in row and b in row
+        for a, b, value in snapshot.of_kind("link")
+        if value == wanted and a in row and b in row
     )
 
 

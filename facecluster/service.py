@@ -19,6 +19,7 @@ from facecluster.compute import ComputeCache
 from facecluster.config import Settings
 from facecluster.decisions import Draft
 from facecluster.demo import demo_faces
+from facecluster.earlier import Earlier
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
 from facecluster.importing import ImportReport
@@ -27,7 +28,7 @@ from facecluster.plan import Plan
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
 from facecluster.row_state import row_state
 from facecluster.suggest import StabilityMap
-from facecluster.view import Earlier, View
+from facecluster.view import View
 
 # The worker prepares these, so that the slider is live on all of them.
 LIVE_MIN_SAMPLES = (1, 2, 3, 4, 5)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facecluster.clustering import cover
 from facecluster.decisions import resolve
+from facecluster.earlier import Earlier, Owned
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.images import secured
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
@@ -65,26 +66,6 @@ class LooseFace(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What was reckoned at another moment of the same faces, and need not be reckoned anew.
-
-    Attributes
-    ----------
-    covers : Mapping[bytes, FaceId]
-        `View.covers`.
-    noise, blurred : Nearest | None
-        `View.near_noise` and `View.near_blurred`, of the last moment at which somebody asked.
-    usual : tuple[str, float] | None
-        The run of which `View.usual_cosine` was taken, and what it was.
-    """
-
-    covers: Mapping[bytes, FaceId] = field(default_factory=dict)
-    noise: Nearest | None = None
-    blurred: Nearest | None = None
-    usual: tuple[str, float] | None = None
-
-
-@dataclass(frozen=True)
 class View:
     """Faces, facts and live run of one moment; everything else is derived once and kept.
 
@@ -113,10 +94,25 @@ class View:
 
     @cached_property
     def _rows_by_person(self) -> list[NDArray[np.int64]]:
+        before = self.earlier.owned
+        if before is not None and self.state.owns_as(before.state):
+            return before.rows
         owner = self.state.owner
         order = np.argsort(owner, kind="stable")
         ends = np.searchsorted(owner[order], np.arange(len(self.state.people) + 1))
         return [order[ends[p] : ends[p + 1]] for p in range(len(self.state.people))]
+
+    @cached_property
+    def owned(self) -> Owned:
+        """Whose the faces are; what of it is the same as at the moment before is not looked at again."""
+        before = self.earlier.owned
+        if before is not None and before.rows is self._rows_by_person:
+            return before
+        return Owned(
+            self.state,
+            self._rows_by_person,
+            [self.covers[rows.tobytes()] if len(rows) else None for rows in self._rows_by_person],
+        )
 
     def person(self, person: PersonId) -> Person:
         """One living person.
@@ -303,19 +299,15 @@ class View:
             known, rows = self.snapshot.people[person], self._rows_by_person[i]
             if len(rows) or known.name:
                 cards.append(
-                    PersonCard(
-                        person, known.name, len(rows), int(confirmed[i]), known.is_hidden, self._cover(known, rows)
-                    )
+                    PersonCard(person, known.name, len(rows), int(confirmed[i]), known.is_hidden, self._cover(known, i))
                 )
         return tuple(sorted(cards, key=lambda card: (-card.n_faces, card.id)))
 
-    def _cover(self, person: Person, rows: NDArray[np.int64]) -> FaceId | None:
+    def _cover(self, person: Person, number: int) -> FaceId | None:
         # A face chosen by hand and given to somebody else since would show the wrong face.
-        if person.cover is not None and self.faces.row.get(person.cover, -1) in rows:
+        if person.cover is not None and self.faces.row.get(person.cover, -1) in self._rows_by_person[number]:
             return person.cover
-        if not len(rows):
-            return None
-        return self.covers[rows.tobytes()]
+        return self.owned.covers[number]
 
     @cached_property
     def covers(self) -> dict[bytes, FaceId]:
@@ -420,7 +412,8 @@ class View:
         mark = found.get("usual_cosine", _NO_MARK)
         usual = self.earlier.usual if mark == _NO_MARK else (self._run_id, mark)
         noise, blurred = found.get("near_noise", self.earlier.noise), found.get("near_blurred", self.earlier.blurred)
-        return Earlier(found.get("covers", self.earlier.covers), noise, blurred, usual)
+        covers, owned = found.get("covers", self.earlier.covers), found.get("owned", self.earlier.owned)
+        return Earlier(covers, owned, noise, blurred, usual)
 
     @cached_property
     def noise(self) -> tuple[LooseFace, ...]:
