@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -84,7 +84,7 @@ class View:
     snapshot: PeopleSnapshot
     state: RowState
     blur_threshold: float
-    earlier: Earlier = Earlier()
+    earlier: Earlier = field(default_factory=Earlier)
     find_lists: Callable[[View], Lists | None] = lambda _: None
 
     @cached_property

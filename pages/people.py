@@ -24,8 +24,8 @@ def main() -> None:
         return
     without_faces()
     without_pictures(card.cover for card in everybody[: widgets.PAGE])
-    visible = view.people()
-    cards, asked = filtered(len(everybody) - len(visible), sum(not card.name for card in visible))
+    n_hidden = sum(card.is_hidden for card in everybody)
+    cards, asked = filtered(n_hidden, sum(not (card.name or card.is_hidden) for card in everybody))
     draw(everybody, cards, asked)
     if not cards:
         widgets.empty("Nobody of that name", "Clear the search, or show hidden people.")
