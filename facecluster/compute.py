@@ -191,6 +191,14 @@ class ComputeCache:
         arrays = self._load(self._path(f"base-{key}"))
         return None if arrays is None else arrays["rows"].astype(np.int64)
 
+    def base_mark(self, key: str) -> tuple[int, int] | None:
+        """Another one whenever `base` may be another one, by whichever process; None where there is none."""
+        try:
+            known = self._path(f"base-{key}").stat()
+        except FileNotFoundError:
+            return None
+        return known.st_ino, known.st_mtime_ns
+
     def set_base(self, key: str, rows: NDArray[np.int64]) -> None:
         """Remember the rows, in place of earlier ones."""
         self._save(self._path(f"base-{key}"), {"rows": rows})

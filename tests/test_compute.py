@@ -10,11 +10,13 @@ import zipfile
 
 import numpy as np
 import pytest
+from small_library import make_library
 
 from facecluster.clustering import ThreadRunner, build_hierarchy
 from facecluster.compute import ComputeCache
 from facecluster.demo import synthetic_faces
 from facecluster.errors import CancelledError
+from facecluster.hierarchies import Hierarchies
 
 
 @pytest.fixture
@@ -217,3 +219,17 @@ def test_a_long_build_that_is_cancelled_goes_on_where_it_was(cache, folder, many
     cache.hierarchy(many, "faces", 3)
     assert sum(pairs) < len(many) ** 2 / 4
     assert not list(folder.glob("*.work"))
+
+
+def test_the_rows_of_a_base_that_another_process_replaces_are_read_anew(tmp_path):
+    library = make_library(tmp_path)
+    view = library.view()
+    ours, theirs = (Hierarchies(ComputeCache(tmp_path / "cache")) for _ in range(2))
+    ours.set_base(view, 50.0)
+    rows, mark = ours.base(view, 50.0)
+    assert ours.base(view, 50.0)[0] is rows, "read once"
+    library.mark([view.faces.ids[rows[0]]], "ignored")
+    theirs.set_base(library.view(), 50.0)
+    again = ours.base(view, 50.0)
+    assert again[0].tolist() == rows[1:].tolist()
+    assert again[1] != mark
