@@ -226,7 +226,7 @@ def test_an_act_that_was_broken_off_is_done_when_it_comes_again():
     assert done == ["Anna", "Ben", "Clara"]
 
 
-def test_headings_and_letters_are_acts_like_any_other():
+def test_drops_headings_and_letters_are_acts_like_any_other():
     done: list[str] = []
 
     def script() -> None:
@@ -236,13 +236,17 @@ def test_headings_and_letters_are_acts_like_any_other():
 
         said = st.session_state["said"]
         deeds = face_grid.Deeds(
-            open=said.append, section=lambda section, deed: said.append(f"{section} {deed}"), keys={"n": said.append}
+            open=said.append,
+            section=lambda section, deed: said.append(f"{section} {deed}"),
+            keys={"n": said.append},
+            drop=lambda ids, onto: said.append(f"{' '.join(ids)} onto {onto}"),
         )
         acts = [
             {"n": 1, "mount": "m", "kind": "section", "id": "s", "deed": "confirm", "label": "Confirm 12"},
             {"n": 2, "mount": "m", "kind": "section", "id": "s", "deed": "confirm", "label": "Confirm 3"},
             {"n": 3, "mount": "m", "kind": "key", "key": "n", "id": "face"},
             {"n": 4, "mount": "m", "kind": "key", "key": "q", "id": "other"},
+            {"n": 5, "mount": "m", "kind": "drop", "ids": ["a", "b"], "onto": "p"},
         ]
         st.session_state["g-grid"] = {"acts": acts}
         face_grid._acted("g", deeds, [face_grid.Section("s", "Not confirmed", 12, deeds=[("confirm", "Confirm 12")])])
@@ -251,7 +255,7 @@ def test_headings_and_letters_are_acts_like_any_other():
     test.session_state["said"] = done
     test.run()
     assert not test.exception
-    assert done == ["s confirm", "face"], "what a button said before is not done to other faces"
+    assert done == ["s confirm", "face", "a b onto p"], "what a button said before is not done to other faces"
 
 
 @pytest.mark.parametrize("name", ["face_grid.js", "face_grid_sections.js", "face_grid_names.js", "face_grid_drag.js"])
