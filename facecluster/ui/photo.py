@@ -46,28 +46,47 @@ export default function ({ parentElement, data }) {
 """,
 )
 
+_CLOSED = "photo-closed"
+
 
 def open_it(face: FaceId) -> None:
     """Show the photo of a face, as a button's callback."""
+    session.forget(_CLOSED)
     st.query_params["photo"] = face
     st.query_params.pop("why", None)
 
 
 def open_why(face: FaceId) -> None:
     """Show why a face is where it is, as a button's callback."""
+    session.forget(_CLOSED)
     st.query_params.update({"photo": face, "why": "1"})
 
 
 def close() -> None:
     """Close either."""
+    # A click that comes before the browser has heard of this still brings the old address: it must not open it again.
+    session.remember(_CLOSED, _asked())
+    _clear()
+
+
+def _asked() -> tuple[str, bool]:
+    """What the address says: a face, and whether it is the why that is wanted."""
+    return st.query_params.get("photo", ""), "why" in st.query_params
+
+
+def _clear() -> None:
     for name in ("photo", "why"):
         st.query_params.pop(name, None)
 
 
 def shown() -> FaceId | None:
     """The face whose photo is open; None where it is none of this library."""
-    face = FaceId(st.query_params.get("photo", ""))
-    return face if face in session.view().faces.row else None
+    asked = _asked()
+    if asked == session.recall(_CLOSED):
+        _clear()
+    elif asked[0] in session.view().faces.row:
+        return FaceId(asked[0])
+    return None
 
 
 def _sketch(face: FaceId) -> bytes | None:

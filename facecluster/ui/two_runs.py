@@ -88,7 +88,8 @@ def _choose(side: str, runs: dict[str, RunRecord], chosen: str) -> str:
     def words(run: str) -> str:
         name = names.get(("run_name", run, ""), "")
         is_live = "live" if live is not None and run == live.id else ""
-        return " · ".join(filter(None, (name, is_live, widgets.when(runs[run].at))))
+        # No "2 minutes ago": what a box offers must be called the same until it is answered.
+        return " · ".join(filter(None, (name, is_live, widgets.clock(runs[run].at))))
 
     ids = list(runs)
     found = st.selectbox(side, ids, ids.index(chosen), format_func=words, key=f"compare-{side}-{chosen}")

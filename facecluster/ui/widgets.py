@@ -103,10 +103,15 @@ def whom(name: str, instead: str = "this person") -> str:
     return escaped(name if len(name) <= most else f"{name[: most - 1].rstrip()}…") or instead
 
 
+def clock(at: str | datetime) -> str:
+    """A moment (ISO 8601) in the reader's own time: "14 July 2026, 18:05"."""
+    local = _moment(at).astimezone(_time_zone())
+    return f"{local.day} {local:%B %Y, %H:%M}"
+
+
 def when(at: str | datetime) -> str:
-    """A moment (ISO 8601) in the reader's own time, and how long ago it was: "14 July 2026, 18:05 · 3 minutes ago"."""
-    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
-    local = moment.astimezone(_time_zone())
+    """A moment, and how long ago it was: "14 July 2026, 18:05 · 3 minutes ago"."""
+    moment = _moment(at)
     minutes = int((datetime.now(moment.tzinfo) - moment).total_seconds() // 60)
     if minutes < 1:
         age = "just now"
@@ -116,7 +121,11 @@ def when(at: str | datetime) -> str:
         age = f"{plural(minutes // 60, 'hour', 'hours')} ago"
     else:
         age = f"{plural(minutes // 1440, 'day', 'days')} ago"
-    return f"{local.day} {local:%B %Y, %H:%M} · {age}"
+    return f"{clock(moment)} · {age}"
+
+
+def _moment(at: str | datetime) -> datetime:
+    return datetime.fromisoformat(at) if isinstance(at, str) else at
 
 
 def _time_zone() -> tzinfo | None:

@@ -255,7 +255,7 @@ def test_pictures_come_from_signed_addresses_only(page, dashboard):
             urllib.request.urlopen(wrong)  # noqa: S310
 
 
-def test_faces_are_walked_through_confirmed_and_rejected_with_keys(page, dashboard):
+def test_faces_are_walked_through_with_keys_and_given_to_somebody(page, dashboard):
     opened(page, dashboard)
     tile(page, 1).locator(".name").click()
     page.keyboard.type("Ben")
@@ -294,11 +294,21 @@ def test_faces_are_walked_through_confirmed_and_rejected_with_keys(page, dashboa
     tile(page, 0).locator(".crop").click(position={"x": 12, "y": 12})
     tile(page, 3).locator(".crop").click(modifiers=["Shift"])
     said(page, "4 faces selected")
-    page.keyboard.press("Escape")
+    listening(page)
+    start = tile(page, 1).locator(".crop").bounding_box()
+    page.mouse.move(start["x"] + 60, start["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(start["x"] + 90, start["y"] + 160, steps=4)
+    expect(page.locator(".target")).to_have_text(["Ben"])
+    end = page.locator(".target").bounding_box()
+    page.mouse.move(end["x"] + 30, end["y"] + 30, steps=8)
+    expect(page.locator(".ghost")).to_contain_text("Give 4 faces to Ben")
+    page.mouse.up()
+    said(page, "Gave 4 faces to “Ben”")
     expect(page.locator('.tile[aria-selected="true"]')).to_have_count(0)
-    heading.get_by_role("button", name=f"Confirm these {n_open}").click()
-    said(page, f"Confirmed {n_open} faces")
-    assert people_of(dashboard.library)[0].n_faces == person.n_faces - 1
+    heading.get_by_role("button", name=f"Confirm these {n_open - 4}").click()
+    said(page, f"Confirmed {n_open - 4} faces")
+    assert people_of(dashboard.library)[0].n_faces == person.n_faces - 5
 
 
 def test_headings_keep_their_order_and_their_buttons_the_focus(page, dashboard, demo):

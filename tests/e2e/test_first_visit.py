@@ -32,5 +32,6 @@ def test_a_library_of_ones_own_without_a_face_leads_on_from_every_page(page, das
         page.get_by_role("link", name=title).click()
         expect(page.get_by_role("heading", name="No faces yet")).to_be_visible()
     page.get_by_role("button", name="Look around in the demo first").click()
+    expect(page.get_by_text("This is a demo.")).to_be_visible()
     page.get_by_role("link", name="People").click()
     expect(page.locator(".tile").first).to_be_visible()
