@@ -23,6 +23,10 @@ STRICT, SIZE, SAMPLES = ".st-key-fc-strict", "[class*=st-key-tune-size]", "[clas
 # Slider, key: to settings nobody was at, and back. What a slider moved to first is made then and kept.
 MOVES = [(STRICT, "ArrowRight"), (SIZE, "ArrowRight"), (STRICT, "ArrowRight"), (SIZE, "ArrowRight"),
          (SAMPLES, "ArrowLeft"), (STRICT, "PageUp"), (SIZE, "ArrowRight")]  # fmt: skip
+# On from there, a step at a time, each after a look at what the one before came to: the next steps are made meanwhile.
+LOOK_MS = 6000
+ONWARDS = [(SIZE, "ArrowRight"), (SAMPLES, "ArrowRight"), (STRICT, "ArrowRight"), (SIZE, "ArrowRight"),
+           (SAMPLES, "ArrowRight"), (STRICT, "ArrowRight"), (SIZE, "ArrowRight")]  # fmt: skip
 BACK = [(slider, {"ArrowRight": "ArrowLeft", "ArrowLeft": "ArrowRight", "PageUp": "PageDown"}[key])
         for slider, key in reversed(MOVES)]  # fmt: skip
 # Seconds from the next key until the last change of text, picture or drawing, known when the run is over and 700 ms
@@ -78,16 +82,22 @@ def moved(page: Any, slider: str, key: str) -> tuple[float, str]:
 
 
 def tune(browser: Any, url: str) -> Iterator[Row]:
-    """The Tune page: sliders moved to where nobody was, and back."""
+    """The Tune page: sliders moved to where nobody was, back, and on at a curator's pace."""
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     wire = screens.Wire(page)
     page.goto(f"{url}/tune")
     page.locator(".st-key-tune-publish button").wait_for(timeout=180_000)
     page.wait_for_timeout(5000)
     moved(page, STRICT, "ArrowLeft")  # what is loaded once for all moves
-    for about, moves in (("to settings not seen before", MOVES), ("back", BACK)):
+    parts = (
+        ("to settings not seen before, at once", MOVES, 0),
+        ("back", BACK, 0),
+        (f"to settings not seen before, after {LOOK_MS / 1000:g} s of looking", ONWARDS, LOOK_MS),
+    )
+    for about, moves, look_ms in parts:
         found, weights = [], []
         for slider, key in moves:
+            page.wait_for_timeout(look_ms)
             before = wire.n_bytes
             seconds, _ = moved(page, slider, key)
             found.append(seconds)

@@ -37,11 +37,14 @@ def compared(view: View, a: Run, b: Run) -> Plan:
     before, after = (_numbers(view, run, now, number) for run in (a, b))
     there = _there(view, b)
     return Plan(
-        change=ChangeSet(view.snapshot.revision, "", "", (), there),
+        draw_up=lambda plan: ChangeSet(view.snapshot.revision, plan.author, "", (), there),
+        params=there.params,
+        author="",
         people=people,
         before=before,
         after=after,
         label=there.label,
+        strength=there.strength,
         lines=lines_of(people, names, before, after),
         questions=(),
         names_at_risk=(),

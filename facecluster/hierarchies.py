@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Literal
 
@@ -78,6 +78,7 @@ class Hierarchies:
         self._kept: dict[tuple[str, int], Hierarchy] = {}
         # One setting of the sliders asks for it twenty times, 8 ms each at 100,000 faces.
         self._base: _Base = ("", None, (np.empty(0, np.int64), ""))
+        self._plans: dict[tuple[str, Params, bytes], Plan] = {}
         self._vectors: tuple[str, NDArray[np.float32]] = ("", np.empty((0, 0), np.float32))
 
     def base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str] | None:
@@ -196,14 +197,27 @@ class Hierarchies:
     def plan(self, view: View, params: Params, author: str, progress: Progress | None = None) -> Plan:
         """What publishing these parameters would change: clusters, the second layer, then the people there are."""
         rows, clusters = self.clusters(view, params, progress)
+        coverage = view.faces.coverage
+        said = {**asdict(params), **(coverage.for_the_record() if coverage is not None else {})}
+        # Most values of epsilon come to the same clusters as the one before, and so to the same plan.
+        digest = sha256(clusters.labels.tobytes() + clusters.strength.tobytes()).digest()
+        key = (view.version, replace(params, epsilon=0.0, method="eom"), digest)
+        with self._lock:
+            known = self._plans.pop(key, None)
+        found = known or self._planned(view, params, rows, clusters)
+        with self._lock:
+            self._plans[key] = found
+            while len(self._plans) > _KEPT:
+                self._plans.pop(next(iter(self._plans)))
+        return replace(found, params=said, author=author)
+
+    def _planned(self, view: View, params: Params, rows: NDArray[np.int64], clusters: Clustering) -> Plan:
         refined = self.refined(view, params, clusters, view.state.row_facts(view.faces.photo_number, rows))
         label = np.where(view.faces.sharp(params.blur_threshold), NOISE, BLURRED).astype(np.int32)
         strength = np.zeros(len(view.faces), np.float32)
         label[rows], strength[rows] = (clusters if refined is None else refined).labels, clusters.strength
         label[view.state.is_masked] = NOISE
-        coverage = view.faces.coverage
-        said = {**asdict(params), **(coverage.for_the_record() if coverage is not None else {})}
-        found = reconcile(view.faces, label, strength, view.snapshot, view.state, said, author)
+        found = reconcile(view.faces, label, strength, view.snapshot, view.state, {}, "")
         return measured(found, view.faces, view.state, rows, clusters.labels, refined)
 
     def refined(self, view: View, params: Params, clusters: Clustering, facts: RowFacts) -> Refinement | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -54,14 +55,16 @@ class Plan:
 
     Attributes
     ----------
-    change : ChangeSet
-        Exactly what is written.
+    draw_up : callable
+        What makes `change` of this plan.
+    params, author : Mapping[str, object], str
+        What the clusters were made with; who publishes.
     people : tuple[PersonId, ...]
         Old people and new ones; `before` and `after` point here.
     before, after : NDArray[np.int32]
         Shape (n_faces,): person number, -1 for none.
-    label : NDArray[np.int32]
-        Shape (n_faces,): cluster, NOISE, or BLURRED.
+    label, strength : NDArray
+        Shape (n_faces,): cluster, NOISE, or BLURRED; membership in [0, 1].
     lines : tuple[PlanLine, ...]
         Everybody who has faces before or after; changes first, the most changed first.
     questions : tuple[Question, ...]
@@ -72,15 +75,23 @@ class Plan:
         See `measured`.
     """
 
-    change: ChangeSet
+    draw_up: Callable[[Plan], ChangeSet]
+    params: Mapping[str, object]
+    author: str
     people: tuple[PersonId, ...]
     before: NDArray[np.int32]
     after: NDArray[np.int32]
     label: NDArray[np.int32]
+    strength: NDArray[np.float32]
     lines: tuple[PlanLine, ...]
     questions: tuple[Question, ...]
     names_at_risk: tuple[PersonId, ...]
     gauges: Mapping[str, float]
+
+    @cached_property
+    def change(self) -> ChangeSet:
+        """Exactly what is written. Drawn up when it is asked for: most plans are looked at and never published."""
+        return self.draw_up(self)
 
     @property
     def run(self) -> Run:
@@ -123,13 +134,15 @@ def lines_of(
     lost = rows_by_person(before[changed], changed, n)
     takers = _by_first(flows(before, after))
     lines: list[PlanLine] = []
-    for p in np.flatnonzero((had > 0) | (has > 0)).tolist():
+    for p, (n_had, n_has) in enumerate(zip(had.tolist(), has.tolist(), strict=True)):
+        if not n_had and not n_has:
+            continue
         others = [(people[q], k) for q, k in takers[p] if q >= 0] if p in takers else []
         if len(others) > 1:
             others.sort(key=lambda pair: (-pair[1], pair[0]))
-        kind = _line_kind(int(had[p]), int(has[p]), others)
+        kind = _line_kind(n_had, n_has, others)
         shown = others if kind in ("split", "merged") else []
-        lines.append(PlanLine(kind, people[p], names[p], int(had[p]), int(has[p]), gained[p], lost[p], tuple(shown)))
+        lines.append(PlanLine(kind, people[p], names[p], n_had, n_has, gained[p], lost[p], tuple(shown)))
     order: dict[LineKind, int] = {"split": 0, "merged": 1, "vanishing": 2, "new": 3, "grown": 4, "kept": 5}
 
     def weight(line: PlanLine) -> tuple[bool, bool, int, int, int, str]:
@@ -161,8 +174,9 @@ def _by_first(some: Sequence[tuple[int, int, int]]) -> dict[int, list[tuple[int,
 def rows_by_person(person: NDArray[np.int32], rows: NDArray[np.int32], n: int) -> list[NDArray[np.int32]]:
     """Rows of each of `n` people, in the order given; `person` says whose each row is."""
     order = np.argsort(person, kind="stable")
-    ends = np.searchsorted(person[order], np.arange(n + 1))
-    return [rows[order[ends[p] : ends[p + 1]]] for p in range(n)]
+    ends = np.searchsorted(person[order], np.arange(n + 1)).tolist()
+    in_turn = rows[order]
+    return [in_turn[start:end] for start, end in pairwise(ends)]
 
 
 def _line_kind(had: int, has: int, others: Sequence[tuple[PersonId, int]]) -> LineKind:
@@ -197,11 +211,15 @@ def measured(
     counts = refined.counts if refined is not None else dict.fromkeys(CHANGES, 0)
     numbers |= {change.replace(" ", "_"): n for change, n in counts.items()}
     numbers["kept_together"] = refined.kept_together if refined is not None else 1.0
-    change = plan.change
-    if refined is not None and change.run is not None:
+
+    def draw_up(whole: Plan) -> ChangeSet:
+        change = plan.draw_up(whole)
+        if refined is None or change.run is None:
+            return change
         ids = [faces.ids[row] for row in rows[refined.changed].tolist()]
-        change = replace(change, run=replace(change.run, reason=dict(zip(ids, refined.reasons, strict=True))))
-    return replace(plan, change=change, gauges=numbers)
+        return replace(change, run=replace(change.run, reason=dict(zip(ids, refined.reasons, strict=True))))
+
+    return replace(plan, draw_up=draw_up, gauges=numbers)
 
 
 def refine_words(numbers: Mapping[str, float]) -> str:

@@ -25,7 +25,7 @@ def plan_as_json(plan: Plan, published: bool) -> dict[str, Any]:
             entry["to"] = [{"cluster_id": person, "faces": n} for person, n in line.others]
         lines[line.kind].append(entry)
     names = {line.person: line.name for line in plan.lines}
-    source = {"source": plan.run.params["source"]} if "source" in plan.run.params else {}
+    source = {"source": plan.params["source"]} if "source" in plan.params else {}
     return {
         "run": plan.run.id if published else None,
         **lines,

@@ -21,6 +21,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -31,7 +32,7 @@ from scipy.sparse.csgraph import connected_components
 
 from facecluster.clustering import NOISE
 from facecluster.decisions import Draft, person_id
-from facecluster.model import BLURRED, FaceSet, PeopleSnapshot, Person, PersonId, Question, Run
+from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, Person, PersonId, Question, Run
 from facecluster.plan import CRUMB, Plan, lines_of, rows_by_person
 from facecluster.row_state import RowState
 
@@ -385,38 +386,45 @@ def _plan(
     names = [snapshot.people.get(p, Person(p)).name for p in people]
     lines = lines_of(people, names, state.owner, after)
     questions = _questions(match, [(number[a], number[b]) for a, b in pairs], people, after)
-    owner: list[PersonId | None] = [people[p] if p >= 0 else None for p in after.tolist()]
+    return Plan(
+        draw_up=partial(_change, faces, snapshot, state),
+        params=params,
+        author=author,
+        people=people,
+        before=state.owner,
+        after=after,
+        label=match.label,
+        strength=strength,
+        lines=lines,
+        questions=questions,
+        names_at_risk=tuple(people[p] for p in sorted(number[p] for p in at_risk) if names[p]),
+        gauges={},
+    )
+
+
+def _change(faces: FaceSet, snapshot: PeopleSnapshot, state: RowState, plan: Plan) -> ChangeSet:
+    people = plan.people
+    owner: list[PersonId | None] = [people[p] if p >= 0 else None for p in plan.after.tolist()]
     run = Run(
-        id=_run_id(faces, params, owner, match.label, questions),
-        params=dict(params),
+        id=_run_id(faces, plan.params, owner, plan.label, plan.questions),
+        params=dict(plan.params),
         fingerprint=faces.fingerprint,
         faces=faces.ids,
         owner=tuple(owner),
-        label=match.label,
-        strength=strength,
-        questions=questions,
+        label=plan.label,
+        strength=plan.strength,
+        questions=plan.questions,
     )
     draft = Draft(snapshot)
-    has_faces = set(np.unique(after[after >= 0]).tolist())
+    has_faces = set(np.unique(plan.after[plan.after >= 0]).tolist())
     for i, person in enumerate(people):
         if i in has_faces:
             draft.set("person", person, "1")
         elif i < len(state.people) and not state.is_protected[i]:
             draft.set("person", person, None)  # nobody said anything about them, and nothing is left of them
     draft.set("live_run", "", run.id)
-    found = sum(line.after > 0 for line in lines)
-    title = f"Published {found:,} people, {int((after >= 0).sum()):,} faces"
-    return Plan(
-        change=draft.change(author, title, run),
-        people=people,
-        before=state.owner,
-        after=after,
-        label=match.label,
-        lines=lines,
-        questions=questions,
-        names_at_risk=tuple(people[p] for p in sorted(number[p] for p in at_risk) if names[p]),
-        gauges={},
-    )
+    found = sum(line.after > 0 for line in plan.lines)
+    return draft.change(plan.author, f"Published {found:,} people, {int((plan.after >= 0).sum()):,} faces", run)
 
 
 def _named_groups(

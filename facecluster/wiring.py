@@ -151,7 +151,7 @@ def status_of(service: Service) -> dict[str, Any]:
         **where_it_is(settings),
         "coverage": view.faces.coverage.in_words() if view.faces.coverage is not None else "",
         "faces": len(view.faces),
-        "photos": len({photo for photo in view.faces.photo if photo}),
+        "photos": view.faces.n_photos,
         "people": len(view.people(show_hidden=True)),
         "named": sum(card.name != "" for card in view.cards),
         "in_nobody": len(view.noise_rows),

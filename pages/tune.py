@@ -71,7 +71,7 @@ def bench() -> None:
         below = st.container(key="fc-tune-aside")
         with st.container(key="fc-bench"):
             with st.container(key="fc-tune-sliders"):
-                params = controls()
+                params, epsilons = controls()
             tuning.want(params)
             shown = tuning.bench(params)
             with st.container(key="fc-tune-plan"):
@@ -87,6 +87,7 @@ def bench() -> None:
         bar(shown, params)
         with steady:
             where_little_changes(params)
+        tuning.look_ahead(params, epsilons)
         face = photo.shown()
         if face is not None:
             photo.dialog(face)
@@ -122,12 +123,12 @@ def controls():
         whole = st.toggle("The whole range of distances, 0 to 2", key="tune-whole", persist_state="session")
     params = replace(params, min_cluster_size=size, min_samples=samples, method=method, refine=refine)
     with strict:
-        params = replace(params, epsilon=how_strict(params, whole, turn))
-    return params
+        epsilon, others = how_strict(params, whole, turn)
+    return replace(params, epsilon=epsilon), others
 
 
-def how_strict(params, whole: bool, turn: int) -> float:
-    """The epsilon slider, spanning the values at which something changes."""
+def how_strict(params, whole: bool, turn: int) -> tuple[float, list[float]]:
+    """The epsilon slider, spanning the values at which something changes; its value, and those a step away."""
     points = tuning.changes(params)
     span = strictness.span_of(points, whole)
     head = st.container(horizontal=True, key="fc-strict-head", vertical_alignment="bottom")
@@ -150,7 +151,8 @@ def how_strict(params, whole: bool, turn: int) -> float:
     named = session.view().card_of
     names = (met.epsilon, *(named[p].name if p in named else "" for p in met.people)) if met else None
     widgets.small(strictness.span_words(points, names, sum(card.name != "" for card in named.values())), "tune-span")
-    return epsilon
+    steps = [position + d * span.step for d in (1, -1) if span.low <= position + d * span.step <= span.high]
+    return epsilon, [span.epsilon(step, params.epsilon, start) for step in steps]
 
 
 def blur(params) -> None:

@@ -474,6 +474,24 @@ def test_faces_that_come_while_a_plan_is_made_neither_mix_nor_poison_what_is_sav
     assert clean.plan(how).label.tolist() == after.label.tolist()
 
 
+def test_a_plan_of_the_same_clusters_is_not_made_again_and_says_its_own_parameters(service, other):
+    first = service.plan(replace(PARAMS, epsilon=0.2))
+    for params in (
+        replace(PARAMS, epsilon=0.21),
+        replace(PARAMS, epsilon=0.2, refine=False),
+        replace(PARAMS, epsilon=1.0),
+    ):
+        again, fresh = service.plan(params, author="anna"), other.plan(params, author="anna")
+        assert again.change.decisions == fresh.change.decisions
+        assert (again.run.id, again.run.owner, again.run.reason) == (fresh.run.id, fresh.run.owner, fresh.run.reason)
+        assert again.gauges == fresh.gauges
+        assert again.run.params["epsilon"] == params.epsilon
+    assert service.plan(replace(PARAMS, epsilon=0.21)).lines is first.lines
+    assert first.run.params["epsilon"] == 0.2
+    service.rename(people(service)[0], "Anna")
+    assert service.plan(replace(PARAMS, epsilon=0.2)).lines is not first.lines
+
+
 def test_why_faces_were_moved_is_counted_and_stays_in_the_run(service):
     plan = service.plan(replace(PARAMS, min_cluster_size=2))
     gauges = plan.gauges

@@ -72,11 +72,8 @@ def gather(vectors, group, n_cores, n_summed, by_rank, pin, sums, nodes):  # typ
 
 
 @njit(nogil=True, cache=True)
-def near_pairs(core, indices, distances, u, v, apart, farthest):  # type: ignore[no-untyped-def]
-    """Pairs that lists or tree join up to a distance, each once, and their distances.
-
-    `core` is the number of HDBSCAN's cluster, -1 for none; pairs between two of its clusters are left out.
-    """
+def near_pairs(indices, distances, u, v, apart, farthest):  # type: ignore[no-untyped-def]
+    """Pairs that lists or tree join up to a distance, each once, and their distances."""
     n, k = indices.shape
     n_found = 0
     pairs = np.empty((n + len(u), 2), np.int32)
@@ -93,7 +90,7 @@ def near_pairs(core, indices, distances, u, v, apart, farthest):  # type: ignore
             if gap > farthest:
                 break
             is_known = (x >= n or b < a) and _is_listed(indices[b], a)
-            if (core[a] < 0 or core[b] < 0) and not is_known and not (x >= n and _is_listed(indices[a], b)):
+            if not is_known and not (x >= n and _is_listed(indices[a], b)):
                 pairs[n_found, 0], pairs[n_found, 1], gaps[n_found] = a, b, gap
                 n_found += 1
     return pairs[:n_found], gaps[:n_found]

@@ -152,6 +152,20 @@ def _by_rank(hierarchy: Hierarchy, rows: NDArray[np.float32]) -> Rows:
     return found
 
 
+_NEAR_PAIRS: WeakKeyDictionary[Hierarchy, tuple[NDArray[np.int32], NDArray[np.float64]]] = WeakKeyDictionary()
+
+
+def _near_pairs(hierarchy: Hierarchy) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Pairs of rows that lists or tree join up to `_NEAR`, and their distances; kept like the ranks."""
+    found = _NEAR_PAIRS.get(hierarchy)
+    if found is None:
+        mst, knn = hierarchy.mst, hierarchy.knn
+        farthest = float(np.sqrt(2.0 - 2.0 * _NEAR))
+        found = linkage.near_pairs(knn.indices, knn.distances, mst.u, mst.v, mst.distance, farthest)
+        _NEAR_PAIRS[hierarchy] = found
+    return found
+
+
 def _checked(hierarchy: Hierarchy, clustering: Clustering, vectors: ArrayLike) -> NDArray[np.float32]:
     rows = np.ascontiguousarray(vectors, np.float32)
     n = hierarchy.n_faces
@@ -268,10 +282,11 @@ def _joined(
     first_link = len(sums) - (int((group < 0).sum()) // 2 + 1) - n_links
     nodes = np.empty(len(rows), linkage.NODE)
     parent: Rows = linkage.gather(rows, group, n_clusters, first_link, by_rank, known.pin, sums, nodes)
-    mst, knn = hierarchy.mst, hierarchy.knn
-    core = np.where(group < n_clusters, group, -1).astype(np.int32)
-    farthest = float(np.sqrt(2.0 - 2.0 * _NEAR))
-    pairs, gaps = linkage.near_pairs(core, knn.indices, knn.distances, mst.u, mst.v, mst.distance, farthest)
+    core = np.where(group < n_clusters, group, -1)
+    pairs, gaps = _near_pairs(hierarchy)
+    # Two of HDBSCAN's clusters never join.
+    is_open = (core[pairs[:, 0]] < 0) | (core[pairs[:, 1]] < 0)
+    pairs, gaps = pairs[is_open], gaps[is_open]
     linkage.join_alike(rows, by_rank, parent, nodes, sums, first_link + n_links, pairs, gaps, known)
     return parent
 

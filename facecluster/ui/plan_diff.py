@@ -146,7 +146,7 @@ def _written(scope: str, do: Callable[[], object]) -> None:
 
 def _told(plan: Plan, rows: Sequence[int] | Rows) -> list[tuple[int, str]]:
     """What stands under each face: how sure the plan is of it."""
-    pin, strength, label = session.view().state.pin, plan.run.strength, plan.label
+    pin, strength, label = session.view().state.pin, plan.strength, plan.label
     return [
         (row, widgets.certainty(bool(pin[row] >= 0), float(strength[row])) if label[row] >= 0 else "in no cluster")
         for row in rows

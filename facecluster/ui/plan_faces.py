@@ -34,7 +34,7 @@ def groups(plan: Plan, story: Story) -> list[Group]:
     if len(found) > MOST_GROUPS:
         rest = [group.rows for group in found[MOST_GROUPS - 1 :]]
         found = [*found[: MOST_GROUPS - 1], Group(f"And {len(rest):,} more", np.concatenate(rest))]
-    strength = plan.run.strength
+    strength = plan.strength
     return [Group(g.title, g.rows[np.argsort(strength[g.rows], kind="stable")].astype(np.int32)) for g in found]
 
 

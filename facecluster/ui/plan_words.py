@@ -77,7 +77,7 @@ class _Book:
         return found.name if found is not None else ""
 
     def least_certain(self, rows: Rows) -> Rows:
-        return rows[np.argsort(self.plan.run.strength[rows], kind="stable")]
+        return rows[np.argsort(self.plan.strength[rows], kind="stable")]
 
     def stays(self, line: PlanLine) -> Rows:
         n = self.number[line.person]
@@ -88,7 +88,7 @@ class _Book:
         if card is not None and card.cover is not None:
             return self.view.row(card.cover)
         rows = line.gained if len(line.gained) else line.lost
-        return int(rows[np.argmax(self.plan.run.strength[rows])]) if len(rows) else -1
+        return int(rows[np.argmax(self.plan.strength[rows])]) if len(rows) else -1
 
 
 def stories(plan: Plan, view: View) -> list[Story]:
@@ -250,7 +250,7 @@ def _grown_or_shrunk(book: _Book, line: PlanLine) -> Story:
 def _new(book: _Book, line: PlanLine) -> Story:
     came_from = [(p, n) for p, n in book.plan.comes.get(book.number[line.person], ()) if p >= 0]
     whose = [f"{n:,} from {book.name(book.plan.people[p]) or 'an unnamed person'}" for p, n in came_from[:2]]
-    best_first = line.gained[np.argsort(-book.plan.run.strength[line.gained], kind="stable")]
+    best_first = line.gained[np.argsort(-book.plan.strength[line.gained], kind="stable")]
     return Story(
         "new",
         f"new-{line.person}",

@@ -64,7 +64,7 @@ def _sidebar() -> None:
                 st.text("Demo library, drawn faces")
             else:
                 st.text(f"Library of {session.settings().user}")
-            photos = len({photo for photo in view.faces.photo if photo})
+            photos = view.faces.n_photos
             st.text(widgets.faces(len(view.faces)))
             if photos:
                 st.text(widgets.plural(photos, "photo", "photos"))

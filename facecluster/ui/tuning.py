@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,18 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from facecluster.clustering.gauges import impossible_pair_rows
+from facecluster.errors import StaleWriteError
 from facecluster.hierarchies import Params
 from facecluster.model import PersonId, Question
 from facecluster.plan import Plan
 from facecluster.service import LIVE_MIN_SAMPLES, Service
 from facecluster.suggest import Setting
-from facecluster.ui import gauge_words, pictures, plan_words, session, widgets
+from facecluster.ui import crops, gauge_words, pictures, plan_words, session, widgets
+from facecluster.ui.ahead import Kept
 from facecluster.ui.strictness import Meeting, first_meeting
 from facecluster.view import View
 
-_KEPT = 12  # plans; one of 100,000 faces takes about 3 MB
+_KEPT = 24  # plans; one of 100,000 faces takes about 3 MB
 
 
 # --- parameters ----------------------------------------------------------------------------------------------------
@@ -110,18 +113,36 @@ class Bench:
 
 def bench(params: Params) -> Bench:
     """The plan of these parameters and what is said about it."""
-    service = session.service()
-    return _bench(service, _library(), service.view().version, repr(params), params)
+    return _benches().get(*_asked(params))
+
+
+def look_ahead(params: Params, epsilons: Sequence[float]) -> None:
+    """Make what the sliders' next steps would show; `epsilons` are those of the one for strictness."""
+    n_faces = len(session.view().faces)
+    samples = min_samples_choices(params, n_faces)
+    at = samples.index(params.min_samples)
+    steps: list[dict[str, Any]] = [{"epsilon": epsilon} for epsilon in epsilons]
+    steps += [{"min_cluster_size": params.min_cluster_size + d} for d in (1, -1) if params.min_cluster_size + d > 1]
+    steps += [{"min_samples": samples[x]} for x in (at + 1, at - 1) if 0 <= x < len(samples)]
+    if crops.is_served():  # else no server is running, and nobody looks
+        _benches().ahead([_asked(replace(params, **step)) for step in steps])
+
+
+def _asked(params: Params) -> tuple[str, Callable[[], Bench]]:
+    """Under what the result of these parameters is kept, and how it is made."""
+    service, library = session.service(), _library()
+    version = service.view().version
+    return f"{library} {version} {params}", partial(_bench, service, library, version, params)
 
 
 def changes(params: Params) -> NDArray[np.float64]:
     """Values of epsilon at which the partition changes."""
-    return _span_facts(params)[0]
+    return _span_facts(session.service(), _library(), params)[0]
 
 
 def meeting(params: Params) -> Meeting | None:
     """Where the first two named people would meet."""
-    return _span_facts(params)[1]
+    return _span_facts(session.service(), _library(), params)[1]
 
 
 def _library() -> str:
@@ -129,32 +150,37 @@ def _library() -> str:
     return f"{s.library}|{s.user}"
 
 
-@st.cache_resource(show_spinner=False, max_entries=_KEPT)
-def _bench(_service: Service, library: str, version: str, key: str, _params: Params) -> Bench:
-    del key
-    view = _service.view()
-    with _uncollected():
-        plan = _service.plan(_params)
-        told = tuple(plan_words.stories(plan, view))
-    then, today = gauge_words.plan_counts(plan, view), gauge_words.live_counts(view)
-    clusters = _service.extracted(_params)[1]
-    base = None
-    if _params.epsilon > 0 and _params.method != "cut":
-        strict = replace(_params, epsilon=0.0)
-        alone = _service.extracted(strict)[1].labels
-        # As dear as the plan itself, so it is made where it may matter: where two people of one photo are joined, or
-        # somebody is far larger than any cluster without epsilon.
-        usual = int(np.bincount(alone[alone >= 0]).max(initial=0))
-        if not np.array_equal(clusters.labels, alone) and (then.impossible_pairs or then.largest >= 1.5 * usual):
-            base = _counted(_service, library, version, repr(strict), strict)
-    return Bench(
-        plan,
-        told,
-        then,
-        today,
-        gauge_words.warnings(then, today, base),
-        clusters.is_single_cluster_fallback,
-    )
+@st.cache_resource(show_spinner=False)
+def _benches() -> Kept[Bench]:
+    return Kept(_KEPT)
+
+
+@st.cache_resource(show_spinner=False)
+def _spans() -> Kept[tuple[NDArray[np.float64], Meeting | None]]:
+    return Kept(4 * _KEPT)
+
+
+def _bench(service: Service, library: str, version: str, params: Params) -> Bench:
+    with service.held() as view:
+        if view.version != version:
+            raise StaleWriteError("The library was changed meanwhile. Nothing was compared with it as it was before.")
+        _span_facts(service, library, params)
+        with _uncollected():
+            plan = service.plan(params)
+            told = tuple(plan_words.stories(plan, view))
+        then, today = gauge_words.plan_counts(plan, view), gauge_words.live_counts(view)
+        clusters = service.extracted(params)[1]
+        base = None
+        if params.epsilon > 0 and params.method != "cut":
+            strict = replace(params, epsilon=0.0)
+            alone = service.extracted(strict)[1].labels
+            # As dear as the plan itself, so it is made where it may matter: where two people of one photo are joined,
+            # or somebody is far larger than any cluster without epsilon.
+            usual = int(np.bincount(alone[alone >= 0]).max(initial=0))
+            if not np.array_equal(clusters.labels, alone) and (then.impossible_pairs or then.largest >= 1.5 * usual):
+                base = gauge_words.plan_counts(service.plan(strict), view)
+        warnings = gauge_words.warnings(then, today, base)
+        return Bench(plan, told, then, today, warnings, clusters.is_single_cluster_fallback)
 
 
 @contextmanager
@@ -167,26 +193,12 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-@st.cache_resource(show_spinner=False, max_entries=4 * _KEPT)
-def _counted(_service: Service, library: str, version: str, key: str, _params: Params) -> gauge_words.Counts:
-    del library, version, key
-    return gauge_words.plan_counts(_service.plan(_params), _service.view())
+def _span_facts(service: Service, library: str, params: Params) -> tuple[NDArray[np.float64], Meeting | None]:
+    def make() -> tuple[NDArray[np.float64], Meeting | None]:
+        found = service.epsilon_changes(params)
+        return found, first_meeting(service, params, found)
 
-
-def _span_facts(params: Params) -> tuple[NDArray[np.float64], Meeting | None]:
-    service = session.service()
-    key = asdict(params)
-    del key["epsilon"]
-    return _changes_and_meeting(service, _library(), service.view().version, repr(key), params)
-
-
-@st.cache_resource(show_spinner=False, max_entries=4 * _KEPT)
-def _changes_and_meeting(
-    _service: Service, library: str, version: str, key: str, _params: Params
-) -> tuple[NDArray[np.float64], Meeting | None]:
-    del library, version, key
-    found = _service.epsilon_changes(_params)
-    return found, first_meeting(_service, _params, found)
+    return _spans().get(f"{library} {service.view().version} {replace(params, epsilon=0.0)}", make)
 
 
 # --- faces and questions -------------------------------------------------------------------------------------------

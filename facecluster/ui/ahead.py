@@ -1,0 +1,76 @@
+"""Results that are kept, and the likely next ones made while nobody waits."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from facecluster.errors import FaceClusterError
+
+V = TypeVar("V")
+# Before each: the browser asks for the pictures of what was just drawn, and a hand may be on its way.
+_PAUSE_S = 0.2
+_IDLE_S = 60.0
+
+
+class Kept(Generic[V]):
+    """Results by key, each made once however many ask, the longest unused given up first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: OrderedDict[str, Future[V]] = OrderedDict()
+        self._next: list[tuple[str, Callable[[], V]]] = []
+        self._lock = threading.Condition()
+        self._worker: threading.Thread | None = None
+
+    def get(self, key: str, make: Callable[[], V]) -> V:
+        """The result of a key, made now where it is not kept; what was to be made ahead gives way."""
+        with self._lock:
+            self._next = []
+        return self._made(key, make)
+
+    def ahead(self, likely: Sequence[tuple[str, Callable[[], V]]]) -> None:
+        """Make these in a thread, one after the other, unless somebody asks for something meanwhile."""
+        with self._lock:
+            self._next = [one for one in likely if one[0] not in self._found]
+            if self._next and self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="facecluster-ahead", daemon=True)
+                self._worker.start()
+            self._lock.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                while not self._next:
+                    if not self._lock.wait(_IDLE_S):
+                        self._worker = None
+                        return
+                if self._lock.wait(_PAUSE_S) or not self._next:
+                    continue  # something else is wanted
+                key, make = self._next.pop(0)
+            # Who asks for it gets the same error, and says it.
+            with suppress(FaceClusterError, OSError):
+                self._made(key, make)
+
+    def _made(self, key: str, make: Callable[[], V]) -> V:
+        with self._lock:
+            found = self._found.get(key)
+            is_mine = found is None
+            if found is None:
+                found = self._found[key] = Future()
+            self._found.move_to_end(key)
+            while len(self._found) > self._most:
+                self._found.popitem(last=False)
+        if is_mine:
+            try:
+                found.set_result(make())
+            except BaseException as exc:
+                with self._lock:
+                    self._found.pop(key, None)
+                found.set_exception(exc)
+                raise
+        return found.result()
