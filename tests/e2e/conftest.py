@@ -16,7 +16,7 @@ from facecluster.wiring import demo_settings, open_service
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A browser on a busy machine gets a second try. The summary names it: each is a defect of test or page to look into."""
+    """A second try on a busy machine. The summary names it: each is a defect of test or page to look into."""
     for item in items:
         if item.get_closest_marker("e2e"):
             item.add_marker(pytest.mark.flaky(reruns=1))
