@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         alias="FACECLUSTER_ALLOWED",
-        description="Who may sign in, separated by commas: issuer|subject, e-mail addresses, @domain, or * for "
+        description="Who may sign in, separated by commas: user ids, e-mail addresses, @domain, or * for "
         "anyone whom the provider signs in.",
     )
     session_hours: float = Field(
