@@ -582,7 +582,7 @@ def _starts(config: Config, library: Path) -> str:
     secrets = config.secrets or secrets_of("http://127.0.0.1:9", port, config.allowed, **dict(config.changed))
     process = dashboard_client.start(library, port, secrets, options=config.options)
     try:
-        code = process.wait(120)
+        code = process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
