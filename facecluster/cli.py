@@ -21,6 +21,7 @@ import click
 from facecluster import __version__, jobs
 from facecluster.cli_find import find
 from facecluster.cli_history import history
+from facecluster.cli_sessions import sessions, sign_out
 from facecluster.errors import ConfigError, FaceClusterError, InputError
 
 if TYPE_CHECKING:
@@ -302,6 +303,8 @@ def name_run(context: _Context, run_id: str, name: str) -> None:
 
 
 cli.add_command(history)
+cli.add_command(sessions)
+cli.add_command(sign_out)
 
 
 @cli.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,6 +58,32 @@ class Settings(BaseSettings):
         min_length=1,
         max_length=512,
         description="Whose faces these are, in single-user mode. Any text; one folder per user.",
+    )
+    allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        alias="FACECLUSTER_ALLOWED",
+        description="Who may sign in, separated by commas: user ids, e-mail addresses, @domain, or * for "
+        "anyone whom the provider signs in.",
+    )
+    session_hours: float = Field(
+        default=12.0,
+        alias="FACECLUSTER_SESSION_HOURS",
+        gt=0,
+        le=30 * 24,
+        description="Hours after which whoever signed in has to sign in again.",
+    )
+    idle_minutes: float = Field(
+        default=120.0,
+        alias="FACECLUSTER_IDLE_MINUTES",
+        gt=0,
+        le=30 * 24 * 60,
+        description="Minutes without a click after which whoever signed in has to sign in again.",
+    )
+    open_without_sign_in: bool = Field(
+        default=False,
+        alias="FACECLUSTER_OPEN_TO_THE_NETWORK_WITHOUT_SIGN_IN",
+        description="Without sign-in, answer others than this machine too: whoever reaches the address sees and "
+        "changes every face.",
     )
     min_cluster_size: int = Field(
         default=3,
@@ -188,10 +215,10 @@ class Settings(BaseSettings):
             raise ValueError("an empty name would be the folder the program happens to run in")
         return Path(folder).expanduser() if isinstance(folder, str | Path) else folder
 
-    @field_validator("image_hosts", mode="before")
+    @field_validator("image_hosts", "allowed", mode="before")
     @classmethod
-    def _split(cls, hosts: object) -> object:
-        return tuple(h.strip() for h in hosts.split(",") if h.strip()) if isinstance(hosts, str) else hosts
+    def _split(cls, listed: object) -> object:
+        return tuple(one.strip() for one in listed.split(",") if one.strip()) if isinstance(listed, str) else listed
 
     @field_validator("image_hosts")
     @classmethod
@@ -213,6 +240,17 @@ class Settings(BaseSettings):
         """Order of the sources: arguments, environment, secrets file, defaults."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, SecretsToml(settings_cls)
+
+
+def drop_copies_of_secrets() -> None:
+    """Take out of the environment what Streamlit copied there from the secrets file.
+
+    The environment wins, so without this a name that is taken off a list in the file would stay on it until the server
+    is started again.
+    """
+    for name, value in SecretsToml(Settings)().items():
+        if os.environ.get(name) == str(value):
+            del os.environ[name]
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -4,6 +4,7 @@ FaceClusterError
 ├── ConfigError            a setting is missing or makes no sense
 ├── InputError             what was handed over cannot be used (a file, a vector, a name, a number)
 ├── CancelledError         somebody pressed Cancel; what was there before is untouched
+├── SignedOutError         whoever asks is not signed in, or not any more
 ├── WorkersError           machines that were to do part of the work did not
 └── StoreError             the place where things are kept
     ├── StoreUnavailableError   it does not answer, or another process holds it
@@ -31,6 +32,10 @@ class InputError(FaceClusterError):
 
 class CancelledError(FaceClusterError):
     """Long work was stopped on request; nothing was changed."""
+
+
+class SignedOutError(FaceClusterError):
+    """Whoever asks is not signed in, or not any more; nothing was shown or changed."""
 
 
 class WorkersError(FaceClusterError):

@@ -18,10 +18,12 @@ from facecluster.config import Settings
 from facecluster.cuda import CudaRunner
 from facecluster.distributed import DaskRunner
 from facecluster.errors import ConfigError, InputError
+from facecluster.guarded import GuardedFaces, GuardedPeople, MayWrite
 from facecluster.jobs import Jobs
 from facecluster.model import FaceId, UserId
 from facecluster.ports import FaceStore, PeopleStore, Progress
 from facecluster.service import Service
+from facecluster.sessions import Lifetimes, Sessions
 from facecluster.stores.local import Database, user_folder, users_with_faces
 from facecluster.stores.local_faces import LocalFaceStore
 from facecluster.stores.local_people import LocalPeopleStore
@@ -44,6 +46,7 @@ def open_service(
     token: str = "",
     patience_s: float = PATIENCE_S,
     glance_s: float = 0.0,
+    may_write: MayWrite | None = None,
 ) -> Service:
     """The library of one user, made where there is none yet.
 
@@ -61,6 +64,8 @@ def open_service(
         Seconds that one step of a hosted store may take: few for a page, more for a worker.
     glance_s : float
         How old, in seconds, a look at the revision in Supabase may be.
+    may_write : callable | None
+        Asked before each write, where people sign in.
     """
     who = UserId(user if user is not None else settings.user)
     if not who:
@@ -80,6 +85,8 @@ def open_service(
         from facecluster.stores.supabase import open_people
 
         people = open_people(settings, who, faces, token, patience_s, glance_s)
+    if may_write is not None:
+        faces, people = GuardedFaces(faces, may_write), GuardedPeople(people, may_write)
     return Service(who, settings, faces, people, ComputeCache(folder / "cache", runner_for(settings)))
 
 
@@ -101,12 +108,32 @@ def uploads_of(settings: Settings) -> Path:
     return user_folder(settings.library, UserId(settings.user)) / "uploads"
 
 
-def demo_settings(settings: Settings) -> Settings:
-    """The same settings, for the demo library: a folder beside the user's own."""
+def settings_of(settings: Settings, user: UserId) -> Settings:
+    """The same settings for one of several users who sign in.
+
+    Raises
+    ------
+    ConfigError
+        If the faces lie where nothing keeps this user's apart from those of others.
+    """
+    if settings.has_pinecone:
+        from facecluster.stores.pinecone_part import part_of
+
+        part_of(settings, user)
+    return settings.model_copy(update={"user": user})
+
+
+def open_sessions(settings: Settings) -> Sessions:
+    """Who is signed in to the dashboard of this library."""
+    return Sessions(settings.library, Lifetimes(settings.session_hours * 3600, settings.idle_minutes * 60))
+
+
+def demo_settings(settings: Settings, user: str = "demo") -> Settings:
+    """The same settings, for the demo library: a folder beside the user's own, with a demo for each who signed in."""
     beside = settings.library.with_name(settings.library.name + "-demo")
     # A second of work, and the demo must open whatever the settings are.
     here = {"scheduler": "", "device": "cpu", "pinecone_api_key": SecretStr(""), "supabase_url": ""}
-    return settings.model_copy(update={"library": beside, "user": "demo", **here})
+    return settings.model_copy(update={"library": beside, "user": user, **here})
 
 
 def other_users(settings: Settings) -> dict[UserId, int]:

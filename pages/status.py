@@ -6,6 +6,7 @@ from facecluster import wiring
 from facecluster.ui import fetching, session, tuning, uploading, widgets
 
 ASIDE = "aside"
+OTHERS = ("FACECLUSTER_ALLOWED",)  # names other people
 ASIDE_WORDS = {"ignored": "ignored", "not_a_face": "not a face"}
 
 
@@ -47,7 +48,7 @@ def bring_in() -> None:
 
 def nobody_here() -> None:
     own = session.own_service()
-    if own.settings.is_hosted:
+    if own.settings.is_hosted or session.is_signed_in():  # who else is here is nobody's business
         return
     others = {} if len(own.view().faces) else wiring.other_users(own.settings)
     if not others:
@@ -183,6 +184,7 @@ def in_force() -> list[tuple[str, str]]:
     return [
         (name, (", ".join(value) if isinstance(value, tuple) else str(value)) or "not set")
         for name, value in values.items()
+        if name not in OTHERS or not session.is_signed_in()
     ]
 
 

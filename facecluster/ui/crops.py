@@ -1,6 +1,7 @@
 """Pictures of faces over a route of our own: addresses that are signed, expire, and are made for who sees a library.
 
-A route answers without a session, so the address itself is the permission. Its secret lives as long as the server.
+Where nobody signs in the address itself is the permission; its secret lives as long as the server. Where people sign
+in, it opens in a browser with a session of that user and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from facecluster.errors import FaceClusterError
 from facecluster.images import square
 from facecluster.model import FaceId, FaceSet
 from facecluster.service import Service
+from facecluster.ui import sign_in
 from facecluster.ui.addresses import address_of_face
 from facecluster.view import View
 
@@ -138,6 +140,8 @@ def _picture(request: Request) -> Response:
     if found is None or size not in map(str, SIZES):
         return _missing()
     service, library = found
+    if not sign_in.may_see(request.scope, service.user):
+        return _missing()
     if mark == NO_PICTURE:
         return _jpeg(b"", int(size))
     face = library.face_of.get(mark)

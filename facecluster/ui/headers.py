@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facecluster.config import load_settings
 from facecluster.errors import ConfigError
+from facecluster.ui import sign_in
 
 
 def picture_policy(hosts: Sequence[str]) -> str:
@@ -29,11 +30,16 @@ class PictureRules:
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = picture_policy(_hosts())
+                headers["Content-Security-Policy"] = _policy()
                 headers["Referrer-Policy"] = "same-origin"
             await send(message)
 
         await self._app(scope, receive, tell)
+
+
+def _policy() -> str:
+    # Another site's frame around a page of who is signed in could be clicked through.
+    return picture_policy(_hosts()) + ("; frame-ancestors 'none'" if sign_in.is_on() else "")
 
 
 MIDDLEWARE = [Middleware(PictureRules)]

@@ -21,8 +21,9 @@ from facecluster.leftovers import look_alike_now
 from facecluster.model import FaceId, PersonId
 from facecluster.ports import KEPT_RUNS as KEPT_RUNS
 from facecluster.service import Service
+from facecluster.ui import sign_in
 from facecluster.view import View
-from facecluster.wiring import demo_settings, open_jobs, open_service
+from facecluster.wiring import demo_settings, open_jobs, open_service, settings_of
 
 # Seconds that a page waits for a hosted store, all attempts together, before it says so.
 _PATIENCE_S = 10.0
@@ -49,14 +50,27 @@ class TypedName:
 
 
 @st.cache_resource(show_spinner=False)
-def _open(_settings: Settings, key: str) -> tuple[Service, Jobs]:
-    """One Service for all sessions of a user; `key` stands for the settings."""
+def _open(_settings: Settings, key: str, is_guarded: bool) -> tuple[Service, Jobs]:
+    """One Service for all sessions of a user; `key` stands for the settings, and the user is one of them."""
     del key
-    return open_service(_settings, patience_s=_PATIENCE_S), open_jobs(_settings)
+    may_write = sign_in.may_write if is_guarded else None
+    return open_service(_settings, patience_s=_PATIENCE_S, may_write=may_write), open_jobs(_settings)
+
+
+def _opened(of: Settings) -> tuple[Service, Jobs]:
+    return _open(of, repr(of), sign_in.is_on())
 
 
 def _own_settings() -> Settings:
-    return _settings_of(hash(frozenset(os.environ.items())))
+    """Settings of whoever looks; `SignedOutError` where that is nobody, so that whatever needs a library ends here."""
+    found = _settings_of(hash(frozenset(os.environ.items())))
+    user = sign_in.user()
+    return found if user is None else settings_of(found, user)
+
+
+def is_signed_in() -> bool:
+    """Whether people sign in here, so that others have libraries on this server too."""
+    return sign_in.is_on()
 
 
 # A page asks hundreds of times, and reading them takes 0.2 ms. A changed secrets file counts two seconds later.
@@ -82,7 +96,12 @@ def settings() -> Settings:
     if look is not None:
         return look.settings
     own = _own_settings()
-    return demo_settings(own) if is_demo() else own
+    return _demo_of(own) if is_demo() else own
+
+
+def _demo_of(own: Settings) -> Settings:
+    """Each user's own demo: what somebody tries out in it is nobody else's to see."""
+    return demo_settings(own, own.user) if is_signed_in() else demo_settings(own)
 
 
 def service() -> Service:
@@ -90,26 +109,23 @@ def service() -> Service:
     look = _look.get()
     if look is not None:
         return look.service
-    s = settings()
-    return _open(s, repr(s))[0]
+    return _opened(settings())[0]
 
 
 def own_service() -> Service:
     """The user's own library, also while the demo is shown."""
-    own = _own_settings()
-    return _open(own, repr(own))[0]
+    return _opened(_own_settings())[0]
 
 
 def jobs() -> Jobs:
     """The long work of the library that is shown."""
-    s = settings()
-    return _open(s, repr(s))[1]
+    sign_in.user()  # a job is started within a look too, and the session may have ended since it began
+    return _opened(settings())[1]
 
 
 def own_jobs() -> Jobs:
     """The long work of the user's own library, also while the demo is shown."""
-    own = _own_settings()
-    return _open(own, repr(own))[1]
+    return _opened(_own_settings())[1]
 
 
 def view() -> View:

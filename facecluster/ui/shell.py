@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from facecluster.ui import fetching, session, widgets
+from facecluster.ui import doorway, fetching, session, widgets
 
 _PAGES = Path(__file__).resolve().parent.parent.parent / "pages"
 _ICON = Path(__file__).with_name("icon.png")
@@ -35,10 +35,14 @@ def run() -> None:
     }
     menu[""].append(st.Page(_PAGES / "person.py", title="Person", url_path="person", visibility="hidden"))
     st.logo(str(_ICON), size="small")
-    page = st.navigation(menu)
-    session.go()
-    widgets.style()
     with session.errors():
+        is_inside = doorway.is_inside()
+        page = st.navigation(menu, position="sidebar" if is_inside else "hidden")
+        session.go()
+        widgets.style()
+        if not is_inside:
+            doorway.draw()
+            return
         fetching.first()
         with session.one_look():
             _prepare_demo()
@@ -63,13 +67,14 @@ def _sidebar() -> None:
             if session.is_demo():
                 st.text("Demo library, drawn faces")
             else:
-                st.text(f"Library of {session.settings().user}")
+                st.text("Your library" if session.is_signed_in() else f"Library of {session.settings().user}")
             photos = view.faces.n_photos
             st.text(widgets.faces(len(view.faces)))
             if photos:
                 st.text(widgets.plural(photos, "photo", "photos"))
             st.text("All saved")
             fetching.aside()
+        doorway.aside()
         if session.is_demo():
             with st.container(key="fc-demo", gap="xsmall"):
                 st.text("This is a demo. Your own faces are shown here once you import some.")
