@@ -1,8 +1,9 @@
-"""Bad input: a sentence that says what to do, and the library as it was. The long form is `python -m trust --only R1`."""
+"""Bad input: a sentence that says what to do, and the library as it was; the long form is trust/bad_inputs.py."""
 
 from __future__ import annotations
 
 import pytest
+
 from trust.bad_answers import bad_answers
 from trust.bad_inputs import CLASSES, VARIANTS, bad_inputs
 
