@@ -333,7 +333,7 @@ def doctor(context: _Context, as_json: bool) -> None:
 @click.pass_obj
 def export(context: _Context, to_json: bool, to_csv: bool, parquet: Path | None) -> None:
     """Print the library for other programs."""
-    from facecluster import exporting
+    from facecluster import exporting, tables
 
     if to_json + to_csv + (parquet is not None) > 1:
         raise click.UsageError("Choose one of --json, --csv and --parquet.")
@@ -342,7 +342,7 @@ def export(context: _Context, to_json: bool, to_csv: bool, parquet: Path | None)
         exporting.write_parquet(view, parquet)
         click.echo(f"{len(view.faces):,} faces written to {parquet}.")
     elif to_csv:
-        click.echo(exporting.as_csv(exporting.faces_table(view)), nl=False)
+        click.echo(tables.as_csv(exporting.faces_table(view)), nl=False)
     else:
         click.echo(exporting.as_json(view))
 

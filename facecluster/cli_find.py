@@ -41,8 +41,8 @@ class Context(Protocol):
 def find(context: Context, /, suggested: bool, to_json: bool, to_csv: bool, **flags: Any) -> None:
     """Find faces by a face, a person or a vector, or photos by who is in them; each with why it is there."""
     from facecluster import answers
-    from facecluster.exporting import as_csv
     from facecluster.review import Review
+    from facecluster.tables import as_csv
 
     ways = [name for name in ("face", "person", "vector") if flags[name]]
     if len(ways) + any(flags[name] for name in ("all_of", "any_of", "without")) != 1 or (to_json and to_csv):

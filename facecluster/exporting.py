@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from base64 import b64encode
@@ -15,10 +13,8 @@ from typing import Any
 from facecluster.decisions import people_in
 from facecluster.errors import InputError
 from facecluster.model import ChangeRecord, Decision, FaceId, PeopleSnapshot, PersonId, RunRecord
+from facecluster.tables import as_csv
 from facecluster.view import View
-
-# A spreadsheet runs a cell that begins with one of these; the full-width forms count in some of them.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def people_table(view: View) -> list[dict[str, Any]]:
@@ -168,23 +164,6 @@ def log_as_csv(log: Sequence[ChangeRecord]) -> str:
 def log_as_json(log: Sequence[ChangeRecord]) -> str:
     """Changes, newest first, each with its decisions."""
     return json.dumps([asdict(record) for record in log], ensure_ascii=False, indent=1)
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table as CSV in which no cell is run as a formula: such text gets a ' in front."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    if rows:
-        writer.writerow(rows[0].keys())
-    writer.writerows([[safe_cell(value) for value in row.values()] for row in rows])
-    return out.getvalue()
-
-
-def safe_cell(value: Any) -> Any:
-    """A cell that a spreadsheet shows and does not run."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return "" if value is None else value
 
 
 def write_parquet(view: View, path: Path) -> None:

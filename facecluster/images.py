@@ -1,4 +1,7 @@
-"""Pictures from outside: decoded within limits, never fetched, never opened by path."""
+"""Pictures from outside: decoded within limits, never fetched, never opened by path.
+
+What decodes is called in the processes of `decoding` alone; the rest of the program asks there.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ import binascii
 import io
 import math
 import re
+import struct
 import warnings
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -22,6 +28,13 @@ MAX_BYTES = 2_000_000
 MAX_PIXELS = 4_000_000
 # A sketch is at most this many times as tall as wide: boxes come from files, and a file may say anything.
 MAX_SKETCH_RATIO = 3
+
+# What Pillow raises over pictures that are not whole.
+BROKEN = (
+    *(UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError),
+    *(LookupError, ArithmeticError),
+    *(MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
+)
 
 _DATA_URI = re.compile(r"data:image/(?:jpeg|jpg|png|webp);base64,", re.IGNORECASE)
 _THUMB = "c_thumb,g_face,w_200,h_200"
@@ -48,20 +61,33 @@ def checked_crop(data: bytes) -> bytes:
     InputError
         If there are more than 2 MB or 4 million pixels, or if it is no JPEG, PNG or WebP.
     """
-    if len(data) > MAX_BYTES:
-        raise InputError(f"the picture has {len(data):,} bytes, and the limit is {MAX_BYTES:,}")
+    with _opened(data):
+        return data
+
+
+def too_long(data: bytes) -> str:
+    """Why so many bytes are not even looked at; "" where they are few enough."""
+    return f"the picture has {len(data):,} bytes, and the limit is {MAX_BYTES:,}" if len(data) > MAX_BYTES else ""
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """A picture of which nothing but the header was read, and that is no larger than the limits."""
+    if reason := too_long(data):
+        raise InputError(reason)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is far below Pillow's
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                width, height = picture.size
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as exc:
         raise InputError(f"the picture has more than the limit of {MAX_PIXELS:,} pixels") from exc
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as exc:
+    except BROKEN as exc:
         raise InputError("the picture is no JPEG, PNG or WebP") from exc
-    if width * height > MAX_PIXELS:
-        raise InputError(f"the picture has {width:,} x {height:,} pixels, and the limit is {MAX_PIXELS:,}")
-    return data
+    with picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise InputError(f"the picture has {width:,} x {height:,} pixels, and the limit is {MAX_PIXELS:,}")
+        yield picture
 
 
 def crop_from_text(text: str) -> tuple[bytes, str]:
@@ -75,7 +101,7 @@ def crop_from_text(text: str) -> tuple[bytes, str]:
     Raises
     ------
     InputError
-        If it is neither, or if the picture is refused.
+        If it is neither. Whether the bytes are a picture is for `decoding.refusals` to say.
     """
     text = text.strip()
     if not text:
@@ -89,7 +115,7 @@ def crop_from_text(text: str) -> tuple[bytes, str]:
         data = base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as exc:
         raise InputError("the picture is neither base64, a data URI nor an https address") from exc
-    return checked_crop(data), ""
+    return data, ""
 
 
 def secured(url: str) -> str:
@@ -165,20 +191,26 @@ def may_load(url: str, hosts: Sequence[str]) -> bool:
 
 def decoded(data: bytes, size: int | None = None) -> Image.Image:
     """RGB picture of at most `size` pixels a side, or the placeholder where the bytes turn out to be broken."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            picture.draft("RGB", (size or picture.width, size or picture.height))
-            image = picture.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    image = _rgb(data, size)
+    if image is None:
         return placeholder(size or 112)
     if size:
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
     return image
 
 
+def _rgb(data: bytes, size: int | None = None) -> Image.Image | None:
+    try:
+        with _opened(data) as picture:
+            picture.draft("RGB", (size or picture.width, size or picture.height))
+            return picture.convert("RGB")
+    except (InputError, *BROKEN):
+        return None
+
+
 def square(data: bytes, size: int) -> bytes:
     """JPEG of `size` x `size` pixels: the middle of the picture, or the placeholder."""
-    image = decoded(data) if data else placeholder(size)
+    image = _rgb(data) or placeholder(size)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facecluster.decoding import refusals
 from facecluster.errors import InputError
-from facecluster.images import checked_crop, crop_from_text
+from facecluster.images import crop_from_text
 from facecluster.model import FaceBatch, FaceSet
 from facecluster.ports import Progress
 
@@ -425,17 +426,19 @@ def _crops(
         return (b"",) * len(keep), ("",) * len(keep), ()
     crops: list[bytes] = []
     urls: list[str] = []
-    refused: list[Refusal] = []
+    reasons: list[str] = []
     for i in keep:
-        crop, url = b"", ""
+        crop, url, reason = b"", "", ""
         try:
             value = values[i]
-            if isinstance(value, bytes):
-                crop = checked_crop(value) if value else b""
-            elif value:
-                crop, url = crop_from_text(str(value))
+            crop, url = (value, "") if isinstance(value, bytes) else crop_from_text(str(value or ""))
         except InputError as exc:
-            refused.append(Refusal(ids[i], str(exc)))
+            reason = str(exc)
         crops.append(crop)
         urls.append(url)
-    return tuple(crops), tuple(urls), tuple(refused)
+        reasons.append(reason)
+    for at, reason in enumerate(refusals(crops)):
+        if reason:
+            crops[at], reasons[at] = b"", reason
+    refused = tuple(Refusal(ids[i], reason) for i, reason in zip(keep, reasons, strict=True) if reason)
+    return tuple(crops), tuple(urls), refused

@@ -14,9 +14,9 @@ from small_library import make_library
 from facecluster.answers import Asked, answer, answer_as_json, answer_table
 from facecluster.doubts import doubts_of
 from facecluster.errors import InputError
-from facecluster.exporting import as_csv
 from facecluster.model import Question
 from facecluster.review import queue_of
+from facecluster.tables import as_csv
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from servers.pinecone_server import Fault, PineconeServer
 from small_library import faces, make_library, open_library, write_faces
 
 import facecluster
-from facecluster import cli, exporting
+from facecluster import cli, exporting, tables
 
 COMMANDS = [
     "import",
@@ -539,16 +539,16 @@ def test_no_cell_of_the_csv_is_run_as_a_formula(hostile):
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 60
     for row in rows:
-        assert all(not cell.startswith(exporting._FORMULA) for cell in row.values())
+        assert all(not cell.startswith(tables._FORMULA) for cell in row.values())
     table = exporting.faces_table(hostile.view())
     assert [row["folder"].removeprefix("'") for row in rows] == [face["folder"] for face in table]
     assert {row["cluster_id"] for row in rows} >= {""}
 
 
 def test_negative_numbers_stay_numbers_in_a_table():
-    assert exporting.safe_cell(-1.5) == -1.5
-    assert exporting.safe_cell("-1.5") == "'-1.5"
-    assert exporting.safe_cell(None) == ""
+    assert tables.safe_cell(-1.5) == -1.5
+    assert tables.safe_cell("-1.5") == "'-1.5"
+    assert tables.safe_cell(None) == ""
 
 
 def test_parquet_holds_the_same_faces_and_the_parameters(hostile, tmp_path):

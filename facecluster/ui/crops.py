@@ -22,8 +22,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from facecluster.decoding import square
 from facecluster.errors import FaceClusterError
-from facecluster.images import square
 from facecluster.model import FaceId, FaceSet
 from facecluster.service import Service
 from facecluster.ui import sign_in
@@ -81,6 +81,11 @@ class _Kept:
 _libraries: WeakKeyDictionary[Service, _Library] = WeakKeyDictionary()
 _kept = _Kept(_CACHE_BYTES)
 _served = False
+
+
+def jpeg_of(crop: bytes, size: int) -> bytes:
+    """A picture as a square JPEG, kept for who asks again."""
+    return _kept.get(crop, size)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from facecluster.answers import Answer, answer_as_json, answer_table
-from facecluster.exporting import as_csv
+from facecluster.tables import as_csv
 from facecluster.ui import session, widgets
 from facecluster.ui.finding import Query
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from facecluster import images
+from facecluster.decoding import photo_sketch
+from facecluster.images import FaceInPhoto
 from facecluster.model import FaceId
 from facecluster.ui import pictures, session, why, widgets
 from facecluster.ui.addresses import address_of_photo, box_of_face
@@ -97,8 +98,8 @@ def _sketch(face: FaceId) -> bytes | None:
     for card in session.view().in_photo(face):
         place = box_of_face(session.view(), card.id)
         if place is not None:
-            found.append(images.FaceInPhoto(place, session.service().crop(card.id), card.id == face))
-    return images.photo_sketch(found)
+            found.append(FaceInPhoto(place, session.service().crop(card.id), card.id == face))
+    return photo_sketch(found)
 
 
 def _draw(face: FaceId) -> bool:

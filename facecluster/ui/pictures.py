@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from facecluster.images import square
 from facecluster.model import FaceId
 from facecluster.ui import crops, session
 from facecluster.ui.addresses import address_of_face, hosts_of_face
@@ -38,7 +37,7 @@ def of_faces(some: Iterable[FaceId | None], size: int) -> list[bytes | str]:
     for face in some:
         crop = own.crop(face) if face is not None else b""
         url = address_of_face(v, face, hosts) if face is not None and not crop else ""
-        found.append(url or (_inline(crop, size) if size <= _INLINE_SIZE else _square(crop, size)))
+        found.append(url or (_inline(crop, size) if size <= _INLINE_SIZE else crops.jpeg_of(crop, size)))
     return found
 
 
@@ -59,11 +58,5 @@ def placeholders(some: Iterable[FaceId]) -> Counter[str]:
     return found
 
 
-@st.cache_data(show_spinner=False, max_entries=20_000)
-def _square(crop: bytes, size: int) -> bytes:
-    return square(crop, size)
-
-
-@st.cache_data(show_spinner=False, max_entries=20_000)
 def _inline(crop: bytes, size: int) -> str:
-    return f"data:image/jpeg;base64,{b64encode(square(crop, size)).decode('ascii')}"
+    return f"data:image/jpeg;base64,{b64encode(crops.jpeg_of(crop, size)).decode('ascii')}"
