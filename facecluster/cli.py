@@ -10,8 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facecluster import __version__, jobs
+from facecluster.cli_backup import backup, restore
 from facecluster.cli_find import find
 from facecluster.cli_history import history
+from facecluster.cli_progress import progress_bar as _progress
 from facecluster.errors import ConfigError, FaceClusterError, InputError
 
 if TYPE_CHECKING:
@@ -302,6 +302,8 @@ def name_run(context: _Context, run_id: str, name: str) -> None:
 
 
 cli.add_command(history)
+cli.add_command(backup)
+cli.add_command(restore)
 
 
 @cli.command()
@@ -449,23 +451,6 @@ def warm_up() -> None:
         service.prepare(service.defaults.blur_threshold)
         service.epsilon_changes(service.defaults)
         service.map()
-
-
-@contextmanager
-def _progress(is_quiet: bool) -> Iterator[Any]:
-    """A progress bar on stderr where somebody looks at it."""
-    if is_quiet or not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=1000, file=sys.stderr, show_pos=False, label="") as bar:
-        at = [0]
-
-        def tell(fraction: float, message: str) -> None:
-            bar.label = message
-            bar.update(max(int(fraction * 1000) - at[0], 0))
-            at[0] = max(at[0], int(fraction * 1000))
-
-        yield tell
 
 
 def _print_json(value: Any) -> None:
