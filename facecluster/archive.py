@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Self, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from facecluster.errors import InputError
 from facecluster.ports import Progress
@@ -27,7 +29,6 @@ _MAX_MANIFEST = 64 * 2**20
 _MAX_FILES = 100_000
 # Names that we write ourselves. Whatever else a name could be (absolute, `..`, a drive, a device) is not among them.
 _NAME = re.compile(r"users/[0-9a-f]{64}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}){1,8}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 # What zipfile and json raise on damaged files, beside our own errors.
 _DAMAGE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError, NotImplementedError, OverflowError),
@@ -109,12 +110,27 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+@dataclass(frozen=True)
+class _Head:
+    facecluster_backup: int
+
+
+_HEAD, _MANIFEST = TypeAdapter(_Head), TypeAdapter(Manifest)
+_T = TypeVar("_T")
+
+
 class Writer:
     """An archive in the making; each file is stored as it is, so that no reader has to trust a packed size."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
         self.files: dict[str, Entry] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *of: object) -> None:
+        self._zip.close()
 
     def add(self, name: str, source: IO[bytes], n_bytes: int, tell: Callable[[int], None]) -> None:
         """Store the first bytes of a file; `tell` is called with how many were stored just now.
@@ -126,6 +142,7 @@ class Writer:
         """
         digest = hashlib.sha256()
         left = n_bytes
+        source.seek(0)
         with self._zip.open(zipfile.ZipInfo(name), "w", force_zip64=True) as target:
             while left and (piece := source.read(min(left, PIECE))):
                 target.write(piece)
@@ -139,12 +156,11 @@ class Writer:
             )
         self.files[name] = Entry(n_bytes, digest.hexdigest())
 
-    def close(self, manifest: Manifest) -> None:
+    def finish(self, manifest: Manifest) -> None:
         """Write the list of files last, and its hash where a reader looks first."""
         data = manifest.to_json()
         self._zip.writestr(zipfile.ZipInfo(MANIFEST), data)
         self._zip.comment = f"facecluster backup {hashlib.sha256(data).hexdigest()}".encode()
-        self._zip.close()
 
 
 class Reader:
@@ -224,32 +240,21 @@ def _manifest(archive: zipfile.ZipFile) -> Manifest:
     data = archive.read(info)
     if archive.comment != f"facecluster backup {hashlib.sha256(data).hexdigest()}".encode():
         raise InputError("its list of files is not the one that was written")
-    try:
-        found = json.loads(data)
-    except RecursionError as exc:
-        raise InputError("its list of files is nested too deeply") from exc
-    made = found.get("facecluster_backup")
-    if type(made) is not int or made < 1:
-        raise InputError("it is no backup of facecluster")
+    made = _parsed(_HEAD, data).facecluster_backup
     if made > FORMAT:
         raise InputError(
             f"it has format {made}, and this version reads up to {FORMAT}; a newer facecluster is needed to restore it"
         )
-    files = {str(name): Entry(**entry) for name, entry in found["files"].items()}
-    libraries = tuple(Library(**library) for library in found["libraries"])
-    texts = (found["made_by"], found["at"], *found["left_out"], *(text for one in libraries for text in _texts(one)))
-    if not all(type(text) is str for text in texts) or not all(map(_is_whole, libraries)):
-        raise InputError("its list of libraries makes no sense")
-    return Manifest(found["made_by"], found["at"], int(found["definition"]), libraries, tuple(found["left_out"]), files)
+    return _parsed(_MANIFEST, data)
 
 
-def _texts(library: Library) -> tuple[Any, ...]:
-    return library.folder, library.user, library.hash
-
-
-def _is_whole(library: Library) -> bool:
-    numbers = (library.format, library.faces, library.changes)
-    return is_name(f"{library.folder}/library.db") and all(type(n) is int and n >= 0 for n in numbers)
+def _parsed(kind: TypeAdapter[_T], data: bytes) -> _T:
+    try:
+        return kind.validate_json(data, strict=True)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))[:200]
+        raise InputError(f"its list of files makes no sense ({where}: {first['msg']})") from exc
 
 
 def _check_entries(archive: zipfile.ZipFile, manifest: Manifest, size: int) -> None:
@@ -263,7 +268,7 @@ def _check_entries(archive: zipfile.ZipFile, manifest: Manifest, size: int) -> N
     if len(set(names)) != len(names):
         raise InputError("it holds a file twice")
     missing = sorted(set(manifest.files) - set(names))
-    missing += sorted({f"{library.folder}/library.db" for library in manifest.libraries} - set(manifest.files))
+    missing += sorted({f"{library.folder}/library.db"[:200] for library in manifest.libraries} - set(manifest.files))
     if missing:
         raise InputError(f"its file {missing[0]} is missing")
     folders = {str(parent) for name in names for parent in Path(name).parents}
@@ -284,7 +289,5 @@ def _check_entry(info: zipfile.ZipInfo, manifest: Manifest) -> None:
     wanted = manifest.files.get(name)
     if wanted is None:
         raise InputError(f"it holds a file {name} that its list does not name")
-    if type(wanted.bytes) is not int or type(wanted.sha256) is not str or not _DIGEST.fullmatch(wanted.sha256):
-        raise InputError(f"its list has no size or hash of {name}")
     if info.file_size != wanted.bytes:
         raise InputError(f"its file {name} has {info.file_size:,} bytes instead of {wanted.bytes:,}")

@@ -146,7 +146,7 @@ def _write(
             f"The backup needs {total:,} bytes, and {free:,} are free in {aside.parent}. Nothing was backed up. "
             "Make room."
         )
-    writer, done = archive.Writer(file), 0
+    done = 0
 
     def tell_bytes(n: int) -> None:
         nonlocal done
@@ -154,11 +154,12 @@ def _write(
         if progress:
             progress(0.3 + 0.7 * done / max(total, 1), "Writing the backup")
 
-    for piece in pieces:
-        writer.add(piece.name, piece.file, piece.n_bytes, tell_bytes)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    manifest = Manifest(__version__, now, DEFINITION, tuple(libraries), tuple(sorted(left_out)), writer.files)
-    writer.close(manifest)
+    with archive.Writer(file) as writer:
+        for piece in pieces:
+            writer.add(piece.name, piece.file, piece.n_bytes, tell_bytes)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = Manifest(__version__, now, DEFINITION, tuple(libraries), tuple(sorted(left_out)), writer.files)
+        writer.finish(manifest)
     return manifest
 
 

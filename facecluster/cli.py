@@ -364,11 +364,15 @@ def verify(context: _Context, as_json: bool) -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--hash", "only_hash", is_flag=True, help="Print the hash of faces, facts, history and runs alone.")
 @click.pass_obj
-def status(context: _Context, as_json: bool) -> None:
+def status(context: _Context, as_json: bool, only_hash: bool) -> None:
     """Show the library in use: where it is, what is in it, which settings are in force."""
     from facecluster.wiring import other_users, status_of, where_it_is
 
+    if only_hash:
+        click.echo(context.library().contents().hash())
+        return
     settings, service = context.settings(), context.service()
     if service.must_fetch():  # looking must not take the minutes that reading takes
         unread = "Nothing was read yet. `facecluster fetch` reads the index."

@@ -32,6 +32,8 @@ COMMANDS = [
     "runs",
     "name-run",
     "history",
+    "backup",
+    "restore",
     "export",
     "verify",
     "status",
