@@ -18,6 +18,7 @@ import click
 
 from facecluster import __version__, jobs
 from facecluster.cli_backup import backup, restore
+from facecluster.cli_export import export, import_library
 from facecluster.cli_find import find
 from facecluster.cli_history import history
 from facecluster.cli_progress import progress_bar as _progress
@@ -325,25 +326,8 @@ def doctor(context: _Context, as_json: bool) -> None:
         sys.exit(1)
 
 
-@cli.command()
-@click.option("--json", "to_json", is_flag=True, help="Run, people and faces as JSON (the default).")
-@click.option("--csv", "to_csv", is_flag=True, help="Faces as CSV.")
-@click.option("--parquet", type=click.Path(path_type=Path, dir_okay=False), help="Write faces to this Parquet file.")
-@click.pass_obj
-def export(context: _Context, to_json: bool, to_csv: bool, parquet: Path | None) -> None:
-    """Print the library for other programs."""
-    from facecluster import exporting
-
-    if to_json + to_csv + (parquet is not None) > 1:
-        raise click.UsageError("Choose one of --json, --csv and --parquet.")
-    view = context.library().view()
-    if parquet is not None:
-        exporting.write_parquet(view, parquet)
-        click.echo(f"{len(view.faces):,} faces written to {parquet}.")
-    elif to_csv:
-        click.echo(exporting.as_csv(exporting.faces_table(view)), nl=False)
-    else:
-        click.echo(exporting.as_json(view))
+cli.add_command(export)
+cli.add_command(import_library)
 
 
 @cli.command()

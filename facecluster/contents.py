@@ -74,7 +74,7 @@ def _plain(record: dict[str, Any]) -> list[object]:
 
 def _rows(run: Run) -> list[object]:
     questions = [[q.kind, q.person, q.other, q.n_faces] for q in run.questions]
-    rows = [list(run.faces), list(run.owner), run.label.tolist(), run.strength.tolist()]
+    rows = sorted(zip(run.faces, run.owner, run.label.tolist(), run.strength.tolist(), strict=True))
     return [run.fingerprint, dict(run.reason), questions, rows]
 
 

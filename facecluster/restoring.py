@@ -21,7 +21,7 @@ from facecluster.contents import DEFINITION, contents
 from facecluster.errors import FaceClusterError, InputError, StoreDeniedError, StoreUnavailableError
 from facecluster.model import UserId
 from facecluster.ports import Progress, part_of
-from facecluster.stores.local import FORMAT, Database
+from facecluster.stores.local import FORMAT, Database, user_folder
 from facecluster.stores.local_faces import LocalFaceStore
 from facecluster.stores.local_people import LocalPeopleStore
 
@@ -93,6 +93,23 @@ def checked_place(library: Path, replace: bool) -> Path:
         raise InputError(
             f"{place} holds a library already. Nothing was changed. Choose another folder with --to, or say --replace: "
             "the library that is there is then kept beside it under another name."
+        )
+    return place
+
+
+def empty_user_folder(library: Path, user: UserId) -> Path:
+    """The folder of a user's library that may be filled.
+
+    Raises
+    ------
+    InputError
+        If it holds a face, or anything was ever said in it.
+    """
+    place = user_folder(library.expanduser().absolute().resolve(), user)
+    if (place / "library.db").exists() and not _is_empty(place / "library.db"):
+        raise InputError(
+            f"The library of {user!r} in {library} is not empty. Nothing was changed. Choose another one: set "
+            "FACECLUSTER_LIBRARY or FACECLUSTER_USER."
         )
     return place
 
@@ -190,7 +207,7 @@ def _is_empty(path: Path) -> bool:
 def _alone_with(library: Path) -> Iterator[None]:
     """Nobody else has a database of the library open, nor opens one meanwhile."""
     with ExitStack() as stack:
-        for path in library.glob("users/**/library.db"):
+        for path in library.rglob("library.db"):
             db = stack.enter_context(closing(sqlite3.connect(path, timeout=0, isolation_level=None)))
             try:
                 mode = db.execute("pragma journal_mode=delete").fetchone()[0]  # refused while another has it open
@@ -228,7 +245,16 @@ def _switch(aside: Path, place: Path) -> Path | None:
                 kept.rename(place)
                 raise
         sync_folder(place.parent)
+    if _holds_nothing(kept):
+        shutil.rmtree(kept, ignore_errors=True)
+        return None
     return kept
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Whether there is nothing in a folder but libraries that were opened and never used."""
+    files = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+    return all(path.name.startswith("library.db-") or (path.name == "library.db" and _is_empty(path)) for path in files)
 
 
 def _exchange(a: Path, b: Path) -> bool:

@@ -339,6 +339,18 @@ def test_an_archive_that_lies_with_right_hashes_is_refused(library, file, tmp_pa
     assert wl.tree(tmp_path) == before
 
 
+def test_a_list_that_was_rewritten_is_refused(file):
+    with zipfile.ZipFile(file) as found:
+        entries, comment = {name: found.read(name) for name in found.namelist()}, found.comment
+    entries[archive.MANIFEST] = entries[archive.MANIFEST].replace(b'"user": "anna"', b'"user": "anne"')
+    with zipfile.ZipFile(file, "w") as made:
+        for name, content in entries.items():
+            made.writestr(zipfile.ZipInfo(name), content)
+        made.comment = comment
+    with pytest.raises(InputError, match="its list of files is not the one that was written"):
+        backup.check(file)
+
+
 def test_a_library_damaged_within_right_hashes_is_refused(library, file, tmp_path):
     def change(manifest, entries):
         name = next(name for name in entries if name.endswith("library.db"))

@@ -35,6 +35,7 @@ COMMANDS = [
     "backup",
     "restore",
     "export",
+    "import-library",
     "verify",
     "status",
     "doctor",

@@ -11,7 +11,7 @@ from contracts.changes import ODD, change, plain_run, publish, said
 from PIL import Image
 
 from facecluster.contents import Contents, contents
-from facecluster.model import FaceBatch, FaceId, UserId
+from facecluster.model import FaceBatch, FaceId, UserId, content_fingerprint
 from facecluster.stores.local import Database, user_folder
 from facecluster.stores.local_faces import LocalFaceStore
 from facecluster.stores.local_people import LocalPeopleStore
@@ -96,8 +96,13 @@ def contents_in(library: Path, user: str = "anna") -> Contents:
 
 
 def hash_of(library: Path, user: str = "anna") -> str:
+    """The library's own hash, once vectors and pictures were read and found to be those that it speaks of."""
     with closing(database(library, user)) as db:
-        return contents(LocalFaceStore(db).read(), LocalPeopleStore(db)).hash()
+        store = LocalFaceStore(db)
+        faces = store.read()
+        assert content_fingerprint(faces.ids, faces.vectors) == faces.fingerprint, "other vectors"
+        assert all(bool(store.crop(face)) == bool(faces.picture_marks[i]) for i, face in enumerate(faces.ids))
+        return contents(faces, LocalPeopleStore(db)).hash()
 
 
 def pictures_in(library: Path, user: str = "anna") -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 
-from facecluster import backup, restoring
+from facecluster import archive, backup, restoring
 from facecluster.errors import FaceClusterError, InputError, StoreDataError
 from facecluster.stores.local import FORMAT
 from facecluster.stores.local_faces import LocalFaceStore
@@ -336,6 +336,11 @@ def formats(seed: int, seconds: float) -> Found:
             with closing(sqlite3.connect(path)) as db:
                 if db.execute("pragma user_version").fetchone()[0] != number:
                     found.failures.append(f"backing up a library of format {number} changed it")
+            with archive.opened(place / "old.backup") as reader:
+                (place / "as it is").write_bytes(b"".join(reader.pieces(f"{manifest.libraries[0].folder}/library.db")))
+            with closing(sqlite3.connect(place / "as it is")) as db:
+                if db.execute("pragma user_version").fetchone()[0] != number:
+                    found.failures.append(f"the backup of a library of format {number} is of another one")
             restoring.restore(place / "old.backup", place / "restored")
             hashes = {wl.hash_of(place / "restored"), wl.hash_of(place / "library"), manifest.libraries[0].hash}
             found.n += 1

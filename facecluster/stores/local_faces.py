@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -88,6 +89,21 @@ class LocalFaceStore:
             _recount(db, meta, len(changed) - replaced)
         self.sweep()
         return len(changed) - replaced, replaced, len(batch.ids) - len(changed)
+
+    def fill(self, db: sqlite3.Connection, batches: Iterable[FaceBatch]) -> None:
+        """Write the faces of a library that holds none, batch by batch, ids ascending throughout."""
+        meta, ids = meta_of(db), list[str]()
+
+        def written() -> Iterator[NDArray[np.float32]]:
+            for batch in batches:
+                now = {**meta, "crops_end": meta_of(db).get("crops_end", "0")}
+                self._write_crops_and_rows(db, now, batch, list(range(len(batch.ids))), {})
+                ids.extend(batch.ids)
+                yield batch.vectors
+
+        first = next(blocks := written(), None)
+        if first is not None:
+            self.commit_generation(db, meta, ids, first.shape[1], chain([first], blocks))
 
     def changed(self, batch: FaceBatch) -> list[int]:
         """Places in the batch of faces that `add` would write."""
