@@ -70,8 +70,11 @@ def export(
 def _export_all(service: Service, folder: Path) -> None:
     from facecluster.open_export import export_all
 
-    with progress_bar(False) as tell, service.held() as view:
-        done = export_all(service.user, view, service.contents(), service.crop, folder, tell)
+    with progress_bar(False) as tell:
+        found = service.contents()
+        while (view := service.view()).faces is not found.faces or view.snapshot.revision != found.snapshot.revision:
+            found = service.contents()  # somebody wrote meanwhile
+        done = export_all(service.user, view, found, service.crop, folder, tell)
     click.echo(
         f"{done.faces:,} faces with {done.crops:,} pictures, {done.people:,} people, {done.changes:,} changes and "
         f"{done.runs:,} runs written to {folder}, hash {done.hash}."

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from facecluster import __version__
 from facecluster.contents import DEFINITION, Contents
-from facecluster.errors import InputError
+from facecluster.errors import InputError, StaleWriteError
 from facecluster.exporting import faces_table, people_table
-from facecluster.model import ChangeRecord, Decision, FaceId, Run, UserId
+from facecluster.model import ChangeRecord, Decision, FaceId, FaceSet, Run, UserId
 from facecluster.ports import Progress
 from facecluster.view import View
 
@@ -101,6 +101,8 @@ def export_all(
     ------
     InputError
         If there is something already, or it cannot be written.
+    StaleWriteError
+        If pictures were changed meanwhile.
     """
     to = to.absolute()
     if os.path.lexists(to) and (not to.is_dir() or to.is_symlink() or any(to.iterdir())):
@@ -251,7 +253,7 @@ def _write_faces(
     with _writer(folder / FACES, schema) as writer:
         for start in range(0, len(faces), _ROWS):
             rows = range(start, min(start + _ROWS, len(faces)))
-            names = [_write_crop(crop(faces.ids[i]), folder, written) for i in rows]
+            names = [_write_crop(_same(faces, i, crop(faces.ids[i])), folder, written) for i in rows]
             ours = [labels[i] for i in rows]
             numbers = np.column_stack([faces.blur_score[rows.start : rows.stop], faces.boxes[rows.start : rows.stop]])
             vectors = np.ascontiguousarray(faces.vectors[rows.start : rows.stop], np.float32)
@@ -274,6 +276,17 @@ def _write_faces(
 
 _TEXTS = {"photo": "photo", "url": "url", "folder": "folder", "crop_url": "crop_urls"}
 _NUMBERS = ("blur_score", "box_left", "box_top", "box_right", "box_bottom")
+
+
+def _same(faces: FaceSet, row: int, picture: bytes) -> bytes:
+    """The picture of a face, which is still the one that belongs to the moment that is exported."""
+    mark = hashlib.sha256(picture).hexdigest()[:16] if picture else ""
+    if faces.picture_marks and mark != faces.picture_marks[row]:
+        raise StaleWriteError(
+            f"The picture of face {faces.ids[row]!r} was changed while the library was exported. Nothing was exported. "
+            "Export again."
+        )
+    return picture
 
 
 def _writer(path: Path, schema: pa.Schema) -> Any:

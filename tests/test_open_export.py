@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 import whole_library as wl
 from click.testing import CliRunner
-from small_library import make_library
+from small_library import make_library, open_library
 
 from facecluster import cli, open_export
-from facecluster.errors import InputError
+from facecluster.errors import InputError, StaleWriteError
 from facecluster.model import UserId
 from facecluster.open_import import import_library
 
@@ -63,18 +64,12 @@ def test_the_imported_library_goes_on(tmp_path):
     service.rename(person, "Anna", confirm=True)
     call("export", "--all", str(tmp_path / "out"))
     call("--library", str(tmp_path / "new"), "import-library", str(tmp_path / "out"))
-    again = wl_service(tmp_path / "new")
+    again = open_library(tmp_path / "new")
     assert again.contents().hash() == service.contents().hash()
     assert again.view().person(person).name == "Anna"
     again.undo(service.view().snapshot.revision)
     assert again.view().person(person).name == ""
     call("--library", str(tmp_path / "new"), "recluster", "--min-samples", "2", "--publish")
-
-
-def wl_service(folder: Path):
-    from small_library import open_library
-
-    return open_library(folder)
 
 
 # A program that knows nothing of facecluster: it runs where the package cannot be imported.
@@ -167,6 +162,17 @@ def test_an_export_is_for_nobody_else_to_read_and_overwrites_nothing(folder, tmp
     (tmp_path / "empty").mkdir()
     call("--user", "anna", "export", "--all", str(tmp_path / "empty"))
     assert not list(tmp_path.glob(".*writing"))
+
+
+def test_pictures_of_two_moments_are_not_mixed(library, tmp_path):
+    service = open_library(library, "anna")
+    view, found = service.view(), service.contents()
+    store = wl.LocalFaceStore(wl.database(library))
+    face = next(face for face in view.faces.ids if store.crop(face))
+    store.add(replace(wl.batch(np.random.default_rng(5), [face]), crops=(wl.picture(np.random.default_rng(6)),)))
+    with pytest.raises(StaleWriteError, match=r"was changed while .* Nothing was exported"):
+        open_export.export_all(ANNA, view, found, service.crop, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["library"]
 
 
 def test_an_empty_library_is_exported_and_imported(tmp_path):
