@@ -10,8 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facecluster import __version__, jobs
+from facecluster.cli_backup import backup, restore
+from facecluster.cli_export import export, import_library
 from facecluster.cli_find import find
 from facecluster.cli_history import history
+from facecluster.cli_progress import progress_bar as _progress
 from facecluster.cli_sessions import sessions, sign_out
 from facecluster.errors import ConfigError, FaceClusterError, InputError
 
@@ -305,6 +306,8 @@ def name_run(context: _Context, run_id: str, name: str) -> None:
 cli.add_command(history)
 cli.add_command(sessions)
 cli.add_command(sign_out)
+cli.add_command(backup)
+cli.add_command(restore)
 
 
 @cli.command()
@@ -326,25 +329,8 @@ def doctor(context: _Context, as_json: bool) -> None:
         sys.exit(1)
 
 
-@cli.command()
-@click.option("--json", "to_json", is_flag=True, help="Run, people and faces as JSON (the default).")
-@click.option("--csv", "to_csv", is_flag=True, help="Faces as CSV.")
-@click.option("--parquet", type=click.Path(path_type=Path, dir_okay=False), help="Write faces to this Parquet file.")
-@click.pass_obj
-def export(context: _Context, to_json: bool, to_csv: bool, parquet: Path | None) -> None:
-    """Print the library for other programs."""
-    from facecluster import exporting, tables
-
-    if to_json + to_csv + (parquet is not None) > 1:
-        raise click.UsageError("Choose one of --json, --csv and --parquet.")
-    view = context.library().view()
-    if parquet is not None:
-        exporting.write_parquet(view, parquet)
-        click.echo(f"{len(view.faces):,} faces written to {parquet}.")
-    elif to_csv:
-        click.echo(tables.as_csv(exporting.faces_table(view)), nl=False)
-    else:
-        click.echo(exporting.as_json(view))
+cli.add_command(export)
+cli.add_command(import_library)
 
 
 @cli.command()
@@ -365,11 +351,15 @@ def verify(context: _Context, as_json: bool) -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--hash", "only_hash", is_flag=True, help="Print the hash of faces, facts, history and runs alone.")
 @click.pass_obj
-def status(context: _Context, as_json: bool) -> None:
+def status(context: _Context, as_json: bool, only_hash: bool) -> None:
     """Show the library in use: where it is, what is in it, which settings are in force."""
     from facecluster.wiring import other_users, status_of, where_it_is
 
+    if only_hash:
+        click.echo(context.library().contents().hash())
+        return
     settings, service = context.settings(), context.service()
     if service.must_fetch():  # looking must not take the minutes that reading takes
         unread = "Nothing was read yet. `facecluster fetch` reads the index."
@@ -452,23 +442,6 @@ def warm_up() -> None:
         service.prepare(service.defaults.blur_threshold)
         service.epsilon_changes(service.defaults)
         service.map()
-
-
-@contextmanager
-def _progress(is_quiet: bool) -> Iterator[Any]:
-    """A progress bar on stderr where somebody looks at it."""
-    if is_quiet or not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=1000, file=sys.stderr, show_pos=False, label="") as bar:
-        at = [0]
-
-        def tell(fraction: float, message: str) -> None:
-            bar.label = message
-            bar.update(max(int(fraction * 1000) - at[0], 0))
-            at[0] = max(at[0], int(fraction * 1000))
-
-        yield tell
 
 
 def _print_json(value: Any) -> None:

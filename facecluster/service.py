@@ -17,6 +17,7 @@ from facecluster.answers import NOBODY, Answer, Asked, Likely, answer
 from facecluster.clustering import Clustering, epsilon_changes, reference
 from facecluster.compute import ComputeCache
 from facecluster.config import Settings
+from facecluster.contents import Contents, contents
 from facecluster.decisions import Draft
 from facecluster.demo import demo_faces
 from facecluster.earlier import Earlier
@@ -104,6 +105,10 @@ class Service:
         """Faces that were not a person's at a revision and that nobody confirmed; none where that is not known."""
         return visits.came_since(self.view(), person, revision, self._people)
 
+    def contents(self) -> Contents:
+        """All that the library holds, at one moment: for exports, and for its hash."""
+        return contents(self.view().faces, self._people)
+
     def find(self, asked: Asked, likely: Likely = NOBODY) -> Answer:
         """Faces like a face, a person or a vector, or photos by who is in them; with whoever is `likely` the same."""
         return answer(self.view(), asked, likely)
@@ -149,7 +154,6 @@ class Service:
         """
         faces, people = self.view().to_erase(person, n_faces)
         self._faces.remove(faces)
-
         self._retried(lambda: self._people.apply(decisions.erasure(self._people.revision(), self.user, faces, people)))
         return self._people.revision()
 
@@ -432,7 +436,6 @@ class Service:
         record = next(iter(self._people.history(1, revision + 1)), None)
         if record is None or record.revision != revision:
             raise InputError(f"There is no change {revision} in the history. Nothing was changed.")
-
         if record.n_erased:
             raise InputError("What was erased cannot be brought back. Nothing was changed.")
 

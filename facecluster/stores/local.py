@@ -106,6 +106,13 @@ class Database:
             self._local.db = db
         return db
 
+    def close(self) -> None:
+        """Let go of the file, as far as this thread has it; the next use opens it again."""
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is not None:
+            db.close()
+            self._local.db = None
+
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction that holds the write lock from its first statement."""

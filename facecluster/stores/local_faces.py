@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -57,21 +58,7 @@ class LocalFaceStore:
     def read(self, progress: Progress | None = None) -> FaceSet:
         """All faces, ordered by id; the vectors are a read-only memory map."""
         del progress  # half a second at a million faces
-        meta, rows, vectors = self._from_snapshot(self._read_all)
-        columns = list(zip(*rows, strict=True)) if rows else [() for _ in _COLUMNS.split(",")]
-        return FaceSet(
-            ids=tuple(FaceId(i) for i in columns[0]),
-            vectors=vectors,
-            photo=columns[1],
-            url=columns[2],
-            folder=columns[3],
-            crop_urls=columns[4],
-            blur_score=np.array(columns[5], np.float32),
-            boxes=np.array(columns[6:10], np.float32).T.copy(),
-            fingerprint=meta.get("fingerprint", content_fingerprint((), np.empty((0, 0), np.float32))),
-            picture_marks=tuple(sha[:8].hex() for sha in columns[12]),
-            coverage=coverage_in(meta),
-        )
+        return face_set(*self._from_snapshot(self._read_all))
 
     def coverage(self) -> Coverage | None:
         """How much of a hosted index is here; None where nobody said."""
@@ -102,6 +89,21 @@ class LocalFaceStore:
             _recount(db, meta, len(changed) - replaced)
         self.sweep()
         return len(changed) - replaced, replaced, len(batch.ids) - len(changed)
+
+    def fill(self, db: sqlite3.Connection, batches: Iterable[FaceBatch]) -> None:
+        """Write the faces of a library that holds none, batch by batch, ids ascending throughout."""
+        meta, ids = meta_of(db), list[str]()
+
+        def written() -> Iterator[NDArray[np.float32]]:
+            for batch in batches:
+                now = {**meta, "crops_end": meta_of(db).get("crops_end", "0")}
+                self._write_crops_and_rows(db, now, batch, list(range(len(batch.ids))), {})
+                ids.extend(batch.ids)
+                yield batch.vectors
+
+        first = next(blocks := written(), None)
+        if first is not None:
+            self.commit_generation(db, meta, ids, first.shape[1], chain([first], blocks))
 
     def changed(self, batch: FaceBatch) -> list[int]:
         """Places in the batch of faces that `add` would write."""
@@ -175,8 +177,7 @@ class LocalFaceStore:
         )
 
     def _read_all(self, db: sqlite3.Connection) -> tuple[dict[str, str], list[tuple[Any, ...]], NDArray[np.float32]]:
-        meta = meta_of(db)
-        rows = db.execute(f"select {_COLUMNS} from faces order by id").fetchall()  # noqa: S608  (a constant)
+        meta, rows = meta_of(db), rows_in(db)
         return meta, rows, self.mapped(meta, len(rows))
 
     def _read_crop(self, db: sqlite3.Connection, face: FaceId) -> bytes:
@@ -351,6 +352,29 @@ class LocalFaceStore:
                 if path not in current:
                     with suppress(OSError):  # the write has succeeded; what cannot be deleted now goes at the next one
                         path.unlink()
+
+
+def rows_in(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """All faces, ordered by id."""
+    return db.execute(f"select {_COLUMNS} from faces order by id").fetchall()  # noqa: S608  (a constant)
+
+
+def face_set(meta: dict[str, str], rows: list[tuple[Any, ...]], vectors: NDArray[np.float32]) -> FaceSet:
+    """Faces of a snapshot: what `meta` says, the rows of `rows_in`, and their vectors."""
+    columns = list(zip(*rows, strict=True)) if rows else [() for _ in _COLUMNS.split(",")]
+    return FaceSet(
+        ids=tuple(FaceId(i) for i in columns[0]),
+        vectors=vectors,
+        photo=columns[1],
+        url=columns[2],
+        folder=columns[3],
+        crop_urls=columns[4],
+        blur_score=np.array(columns[5], np.float32),
+        boxes=np.array(columns[6:10], np.float32).T.copy(),
+        fingerprint=meta.get("fingerprint", content_fingerprint((), np.empty((0, 0), np.float32))),
+        picture_marks=tuple(sha[:8].hex() for sha in columns[12]),
+        coverage=coverage_in(meta),
+    )
 
 
 def meta_of(db: sqlite3.Connection) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,6 +15,7 @@ from facecluster.model import (
     ChangeSet,
     Decision,
     FaceId,
+    Kind,
     PeopleSnapshot,
     PersonId,
     Question,
@@ -96,6 +97,22 @@ class LocalPeopleStore:
         """One run, whole."""
         with self._db.read() as db:
             return _read_run(db, run_id)
+
+
+def adopt(
+    db: sqlite3.Connection,
+    facts: Mapping[tuple[Kind, str, str], str],
+    log: Iterable[ChangeRecord],
+    runs: Iterable[tuple[RunRecord, Run]],
+) -> None:
+    """Write what another library said, with its times and authors, into one that holds nothing."""
+    db.executemany("insert into facts values(?,?,?,?)", ((*key, value) for key, value in facts.items()))
+    db.executemany(
+        "insert into log(revision, at, author, title, undoes, decisions, n_erased) values(?,?,?,?,?,?,?)",
+        ((r.revision, r.at, r.author, r.title, r.undoes, _dump(r.decisions), r.n_erased) for r in log),
+    )
+    for listed, run in runs:
+        _write_run(db, run, listed.at, listed.author)
 
 
 def _write(db: sqlite3.Connection, change: ChangeSet) -> int:
