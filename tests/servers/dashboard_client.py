@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -29,13 +30,19 @@ COOKIE_SECRET = "5f0e9c1b7d3a4826b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6"  # noqa: S105
 _PATIENCE_S = 60.0
 
 
+def log_of(library: Path) -> Path:
+    """What the server of a library said."""
+    return library.parent / "server" / "server.log"
+
+
 @dataclass
 class Served:
-    """A running dashboard."""
+    """A running dashboard, and the connections to it."""
 
     url: str
     library: Path
     process: subprocess.Popen[bytes]
+    http: httpx.Client
 
     @property
     def log(self) -> Path:
@@ -113,7 +120,9 @@ def serving(
     """A dashboard that ends with the block."""
     port = port or free_port()
     process = start(library, port, secrets, settings, options)
-    served = Served(f"http://localhost:{port}", library, process)
+    # No certificates: everything is on this machine, and reading them takes longer than most of what is asked.
+    http = httpx.Client(timeout=_PATIENCE_S, verify=False)  # noqa: S501
+    served = Served(f"http://localhost:{port}", library, process, http)
     try:
         end = time.monotonic() + _PATIENCE_S
         while not _answers(port):
@@ -122,6 +131,7 @@ def serving(
             time.sleep(0.1)
         yield served
     finally:
+        http.close()
         process.terminate()
         process.wait(20)
 
@@ -139,6 +149,7 @@ class Shown:
 
     words: list[str] = field(default_factory=list)
     widgets: dict[str, str] = field(default_factory=dict)  # label or key to id
+    files: dict[str, str] = field(default_factory=dict)  # label of a button that makes a file to the file's id
     redirect: str = ""
     session: str = ""  # Streamlit's own id of it
     raw: bytes = b""
@@ -155,8 +166,6 @@ class Visitor:
     def __init__(self, served: Served) -> None:
         self.served = served
         self.cookies: dict[str, str] = {}
-        # No certificates: everything is on this machine, and reading them takes longer than most of what is asked.
-        self._http = httpx.Client(timeout=_PATIENCE_S, verify=False)  # noqa: S501
 
     def get(self, address: str, **headers: str) -> httpx.Response:
         """Ask the dashboard for an address, follow nothing, keep the cookies."""
@@ -168,14 +177,14 @@ class Visitor:
         is_ours = url.startswith(self.served.url)
         sent = {"Cookie": self.cookie_header()} if is_ours and self.cookies else {}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = self._http.request(method, url, headers=sent, content=content)
+        answer = self.served.http.request(method, url, headers=sent, content=content)
         for line in answer.headers.get_list("set-cookie") if is_ours else ():
             name, _, value = line.partition(";")[0].partition("=")
             if "max-age=0" in line.lower() or not value.strip('"'):
                 self.cookies.pop(name, None)
             else:
                 self.cookies[name] = value
-        self._http.cookies.clear()
+        self.served.http.cookies.clear()
         return answer
 
     def cookie_header(self) -> str:
@@ -197,10 +206,6 @@ class Visitor:
     def sign_in(self) -> httpx.Response:
         """All of it; what the callback answered."""
         return self.get(self.back_from(self.to_provider()))
-
-    def close(self) -> None:
-        """Close the browser."""
-        self._http.close()
 
     def is_in(self) -> bool:
         """Whether the dashboard gave this browser a session."""
@@ -259,6 +264,22 @@ class Window:
                 self.shown = found
                 return found
 
+    def download(self, label: str) -> str:
+        """Have a file made by its button's label; its address."""
+        asked = BackMsg()
+        asked.backend_operation_request.request_id = "file"
+        asked.backend_operation_request.session_id = self.shown.session
+        asked.backend_operation_request.deferred_file.file_id = self.shown.files[label]
+        self._socket.send(asked.SerializeToString())
+        while True:
+            data = self._socket.recv(_PATIENCE_S)
+            assert isinstance(data, bytes)
+            message = ForwardMsg.FromString(data)
+            if message.WhichOneof("type") == "backend_operation_response":
+                found = re.search(r"/media/[0-9a-f]+\.\w+", str(message))
+                assert found is not None, str(message)
+                return found[0]
+
     def press(self, label: str) -> Shown:
         """Press a button by its label."""
         return self.run(WidgetState(id=self.shown.widgets[label], trigger_value=True))
@@ -279,5 +300,7 @@ def _take(element: Any, found: Shown) -> None:
             found.words.append(text)
     if getattr(it, "id", "") and getattr(it, "label", ""):
         found.widgets[it.label] = it.id
+    if kind == "download_button":
+        found.files[it.label] = it.deferred_file_id
     if kind == "exception":
         found.words.append(f"EXCEPTION {it.type} {it.message}")
