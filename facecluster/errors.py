@@ -30,9 +30,16 @@ def keep_secret(value: str) -> None:
         _secrets.add(value.strip())
 
 
+def keep_secrets_of(address: str) -> None:
+    """The same for who signs in by an address, and by what: others repeat them without the rest of it."""
+    for said in _IN_ADDRESS.findall(address):
+        keep_secret(said)
+        keep_secret(said.partition(":")[2])
+
+
 def without_secrets(text: str) -> str:
     """A text in which **** stands for every key, and for who signs in, and by what, in an address."""
-    for secret in _secrets:
+    for secret in sorted(_secrets, key=len, reverse=True):  # one may be part of another
         text = text.replace(secret, "****")
     return _IN_ADDRESS.sub("****", text)
 
