@@ -326,6 +326,18 @@ def test_an_export_that_is_not_what_it_was_changes_nothing(folder, tmp_path, how
     assert not list(new.rglob("*restoring*"))
 
 
+def test_no_path_in_an_export_is_opened_outside_of_it(folder, tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(b"x")
+    rewritten(folder, "faces.parquet", column("crop", "../secret"))
+    opened, real = [], os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *args, **more: (opened.append(Path(path)), real(path, *args, **more))[1]
+    )
+    with pytest.raises(InputError, match=r"names a picture '../secret'.*Nothing was changed"):
+        import_library(folder, tmp_path / "new", ANNA)
+    assert [path for path in opened if "secret" in path.name] == []
+
+
 def test_a_hostile_export_that_is_consistent_is_only_a_library(folder, tmp_path):
     """Somebody may write an export of their own; all that comes of it is a library, and the names in it are text."""
     shutil.copytree(folder, tmp_path / "mine")
