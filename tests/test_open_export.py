@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -312,9 +312,24 @@ HOSTILE = {
 }
 
 
+# These are libraries that could be. The others must be refused where the hash says nothing, too: whoever writes an
+# export of their own writes its hash, or names one that we do not know.
+SEEN_BY_THE_HASH_ALONE = ("another hash", "a fact less", "another author", "another vector")
+
+
+def pretend_to_another_hash(folder: Path) -> None:
+    with suppress(FileNotFoundError, ValueError, RecursionError):
+        head = json.loads((folder / "export.json").read_text("utf-8"))
+        if head:
+            head["definition"] = 0
+            (folder / "export.json").write_text(json.dumps(head), "utf-8")
+
+
 @pytest.mark.parametrize("how", list(HOSTILE))
 def test_an_export_that_is_not_what_it_was_changes_nothing(folder, tmp_path, how):
     HOSTILE[how](folder)
+    if how not in SEEN_BY_THE_HASH_ALONE:
+        pretend_to_another_hash(folder)
     new = tmp_path / "new"
     with closing(wl.database(new, "carl")):
         pass
@@ -324,6 +339,18 @@ def test_an_export_that_is_not_what_it_was_changes_nothing(folder, tmp_path, how
     assert "\n" not in str(refused.value)
     assert wl.tree(new) == before
     assert not list(new.rglob("*restoring*"))
+
+
+def test_no_path_in_an_export_is_opened_outside_of_it(folder, tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(b"x")
+    rewritten(folder, "faces.parquet", column("crop", "../secret"))
+    opened, real = [], os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *args, **more: (opened.append(Path(path)), real(path, *args, **more))[1]
+    )
+    with pytest.raises(InputError, match=r"names a picture '../secret'.*Nothing was changed"):
+        import_library(folder, tmp_path / "new", ANNA)
+    assert [path for path in opened if "secret" in path.name] == []
 
 
 def test_a_hostile_export_that_is_consistent_is_only_a_library(folder, tmp_path):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import tempfile
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from facecluster.stores.local_people import LocalPeopleStore
 from trust.measure import Found, Measure, cases
 
 _SPAWN = multiprocessing.get_context("forkserver")  # a process for each death, without starting Python anew
+_BACKUPS_EACH = 20
 _SPAWN.set_forkserver_preload(["pytest", "whole_library", "facecluster.restoring", "stores.test_local_kills"])
 
 
@@ -72,16 +74,28 @@ def holds_one_moment(library: Path) -> str:
 
 
 def under_writes(seed: int, seconds: float, most: int | None = None) -> Found:
-    """Back up while another process writes, restore, compare; then once more at rest, against the library itself."""
+    """Random libraries, each backed up while another process writes to it, restored and compared."""
+    found, n_moments = Found(), 0
+    end = time.monotonic() + seconds
+    for library in cases(seconds):
+        left = _BACKUPS_EACH if most is None else min(_BACKUPS_EACH, most - found.n)
+        n_moments += _while_written_to(found, seed + library, max(end - time.monotonic(), 0), left)
+        if most is not None and found.n >= most:
+            break
+    found.note = f"{library + 1:,} libraries, {n_moments:,} different moments"
+    return found
+
+
+def _while_written_to(found: Found, seed: int, seconds: float, most: int) -> int:
+    """One library; how many different moments were caught. At the end once more at rest, against the library itself."""
     import whole_library as wl
 
-    found = Found()
+    revisions = set()
     with folder() as place:
         library = place / "library"
         wl.fill(library, seed)
         writer = _SPAWN.Process(target=write_for_ever, args=(library, seed))
         writer.start()
-        revisions = set()
         try:
             for n in cases(seconds, most):
                 manifest = backup.back_up(library, place / f"{n}.backup")
@@ -100,13 +114,12 @@ def under_writes(seed: int, seconds: float, most: int | None = None) -> Found:
         finally:
             writer.kill()
             writer.join()
-        found.note = f"{len(revisions):,} different moments"
         before = wl.hash_of(library)
         backup.back_up(library, place / "last.backup")
         restoring.restore(place / "last.backup", place / "last")
         if not before == wl.hash_of(place / "last") == wl.hash_of(library):
             found.failures.append(f"seed {seed}: at rest, the restored library is another one")
-    return found
+    return len(revisions)
 
 
 # --- broken archives -------------------------------------------------------------------------------------------------
