@@ -80,7 +80,9 @@ def open_service(
         from facecluster.stores.supabase import open_people
 
         people = open_people(settings, who, faces, token, patience_s, glance_s)
-    return Service(who, settings, faces, people, ComputeCache(folder / "cache", runner_for(settings)))
+    service = Service(who, settings, faces, people, ComputeCache(folder / "cache", runner_for(settings)))
+    service.erasing.finish()
+    return service
 
 
 def runner_for(settings: Settings) -> TileRunner:

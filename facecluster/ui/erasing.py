@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from facecluster.exporting import person_as_json
 from facecluster.model import FaceId, PersonId
-from facecluster.ui import session, widgets
+from facecluster.rights import as_zip
+from facecluster.ui import crops, pictures, session, widgets
 from facecluster.view import View
 
 _SAID = (
@@ -42,13 +42,14 @@ def dialog(person: PersonId) -> None:
             st.text(text)
         service = session.service()
         st.download_button(
-            f"Save all of it first: {widgets.faces(n)} and what was said, as JSON",
-            lambda: person_as_json(service.view(), person, service.crop),
-            file_name=f"{_file_name(name) or person}.json", mime="application/json", key="erase-save",
+            f"Save all of it first: {widgets.faces(n)} and what was said, as a ZIP of open files",
+            lambda: as_zip(service.everything_about(person)),
+            file_name=f"{_file_name(name) or person}.zip", mime="application/zip", key="erase-save",
             on_click="ignore",
         )  # fmt: skip
         with st.container(key="fc-warn-erase"):
             st.text("This cannot be undone.")
+        st.checkbox("Keep the same faces out of later imports", key=f"erase-block-{person}")
         wanted = f"{n:,}, or the name," if name else f"{n:,}"
         typed = st.text_input(f"Type {wanted} to go on", key=f"erase-typed-{person}", live="200ms", autocomplete="off")
         is_sure = (typed or "").strip() in {str(n), f"{n:,}", *([name] if name else [])}
@@ -107,7 +108,10 @@ def _close() -> None:
 
 def _erase(person: PersonId, n_faces: int) -> None:
     _close()
-    session.act(lambda: session.service().erase(person, n_faces))
+    block = bool(session.chosen(f"erase-block-{person}"))
+    session.act(lambda: session.service().erasing.erase([person], n_faces, block=block))
+    crops.forget()
+    pictures.forget()
     if session.is_done():
         session.clear_selection()
         session.open_page("people")

@@ -59,6 +59,12 @@ def placeholders(some: Iterable[FaceId]) -> Counter[str]:
     return found
 
 
+def forget() -> None:
+    """Let go of every picture that is kept in memory: somebody was erased."""
+    _square.clear()
+    _inline.clear()
+
+
 @st.cache_data(show_spinner=False, max_entries=20_000)
 def _square(crop: bytes, size: int) -> bytes:
     return square(crop, size)
