@@ -22,8 +22,9 @@ from facecluster.cli_export import export, import_library
 from facecluster.cli_find import find
 from facecluster.cli_history import history
 from facecluster.cli_progress import progress_bar as _progress
+from facecluster.cli_rights import RIGHTS
 from facecluster.cli_sessions import sessions, sign_out
-from facecluster.errors import ConfigError, FaceClusterError, InputError
+from facecluster.errors import ConfigError, FaceClusterError
 
 if TYPE_CHECKING:
     from facecluster.config import Settings
@@ -85,10 +86,13 @@ def import_(context: _Context, files: tuple[Path, ...], as_json: bool) -> None:
                 "unchanged": report.unchanged,
                 "refused": [{"id": r.face, "reason": r.reason} for r in report.refused],
                 "without_picture": [{"id": r.face, "reason": r.reason} for r in report.without_picture],
+                "blocked": report.blocked,
             }
         )
         return
     click.echo(f"{report.added:,} faces added, {report.replaced:,} replaced, {report.unchanged:,} unchanged.")
+    if report.blocked:
+        click.echo(f"{report.blocked:,} left out: they are of people who were erased and may not come back.")
     for what, refusals in (("refused", report.refused), ("taken without their picture", report.without_picture)):
         if refusals:
             click.echo(f"{len(refusals):,} {what}:")
@@ -227,47 +231,8 @@ def rename(context: _Context, cluster_id: str, name: str, confirm: bool) -> None
 cli.add_command(find)
 
 
-@cli.command("erase-person")
-@click.argument("cluster_id")
-@click.option(
-    "--yes-erase",
-    "confirmed",
-    type=int,
-    metavar="N",
-    help="Do not ask: erase exactly these N faces, all of the person.",
-)
-@click.pass_obj
-def erase_person(context: _Context, cluster_id: str, confirmed: int | None) -> None:
-    """Erase the person CLUSTER_ID for good: faces, pictures, vectors at the source too, and all that was said."""
-    from facecluster.model import PersonId
-
-    service, person = context.library(), PersonId(cluster_id)
-    n_faces = len(service.view().everything_of(person)[0])
-    called = service.view().called(person)
-    if confirmed is None:
-        confirmed = _confirmed(service, called, n_faces)
-    service.erase(person, confirmed)
-    click.echo(f"Erased {called}: {_faces(n_faces)}.")
-
-
-def _confirmed(service: Service, called: str, n_faces: int) -> int:
-    """The number that somebody at the terminal types after reading what goes."""
-    where = "" if service.view().faces.coverage is None else ", here and in the Pinecone index"
-    goes = f"{called}: {_faces(n_faces)} with vectors and pictures{where}, and all that was said of them"
-    if not sys.stdin.isatty():
-        raise InputError(
-            f"This would erase {goes}, for good. Nothing was erased, because nobody can be asked. "
-            f"Add --yes-erase {n_faces} if that is what you want."
-        )
-    click.echo(f"This erases {goes}. It cannot be undone.")
-    typed = click.prompt("Type the number of faces to erase them, anything else to keep them", "", show_default=False)
-    if typed.strip() != str(n_faces):
-        raise InputError(f"You typed {typed!r} and not {n_faces}. Nothing was erased.")
-    return n_faces
-
-
-def _faces(n: int) -> str:
-    return "1 face" if n == 1 else f"{n:,} faces"
+for command in RIGHTS:
+    cli.add_command(command)
 
 
 @cli.command()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import threading
 import zipfile
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tokenize import TokenError
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from facecluster.checkpoints import remembering
 from facecluster.clustering import (
@@ -25,6 +28,7 @@ from facecluster.clustering import (
     find_neighbours,
 )
 from facecluster.clustering.known import row_marks, rows_by_mark
+from facecluster.errors import CancelledError
 from facecluster.ports import Progress, part_of
 from facecluster.projection import project
 
@@ -51,6 +55,9 @@ _MARKS = "row_marks"
 # Up to here a build takes about a second, and there is nothing worth going on with.
 _WORTH_REMEMBERING = 20_000
 
+# The revision at which somebody was erased last, and what is held while that, or a saved result, is changed.
+_ERASED, _LOCK = "erased-at", "lock"
+
 # States of the faces whose results are kept: now, before the last import, and one more.
 _STATES_KEPT = 3
 
@@ -63,6 +70,53 @@ class ComputeCache:
     def __init__(self, folder: Path, runner: TileRunner = THREADS) -> None:
         self._folder = folder
         self._runner = runner
+        self._moment = threading.local()
+
+    @contextmanager
+    def as_of(self, revision: int) -> Iterator[None]:
+        """Within, in this thread, results are of the faces as they were at a revision of the people.
+
+        One that is ready only after somebody was erased is not saved: it would be of them too.
+        """
+        before, self._moment.revision = self._revision, revision
+        try:
+            yield
+        finally:
+            self._moment.revision = before
+
+    @property
+    def _revision(self) -> int | None:
+        found: int | None = getattr(self._moment, "revision", None)
+        return found
+
+    def clear(self, erased_at: int) -> None:
+        """Drop every saved result, because people were erased at this revision; so will be what others are making."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            aside = self._folder / f"{_ERASED}.tmp"
+            aside.write_text(str(erased_at), "ascii")
+            aside.replace(self._folder / _ERASED)
+            for path in self._folder.iterdir():
+                if path.name in (_ERASED, _LOCK):
+                    continue
+                if path.is_dir():
+                    _remove(path)
+                else:
+                    path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self._folder / _LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _is_of_the_erased(self) -> bool:
+        """Whether somebody was erased since the moment that is worked on."""
+        try:
+            erased_at = int((self._folder / _ERASED).read_text("ascii"))
+        except FileNotFoundError:
+            return False
+        return self._revision is not None and self._revision < erased_at
 
     def neighbours(
         self, vectors: NDArray[np.float32], fingerprint: str, k: int, progress: Progress | None = None
@@ -210,7 +264,15 @@ class ComputeCache:
         path = self._path(name)
         found = self._load(path)
         if found is None:
-            found = dict(make())
+            try:
+                found = dict(make())
+            except FileNotFoundError as exc:
+                if self._is_of_the_erased():  # and what was kept aside on the way is gone
+                    raise CancelledError(
+                        "Somebody was erased while this was computed. It was stopped, and nothing was changed. "
+                        "Start it again."
+                    ) from exc
+                raise
             self._save(path, found)
         return found
 
@@ -239,6 +301,15 @@ class ComputeCache:
                 np.savez(file, allow_pickle=False, **arrays, **{_COUNT: np.int64(len(arrays))})
                 file.flush()
                 os.fsync(file.fileno())
-            aside.replace(path)
+            with self._alone():
+                if not self._is_of_the_erased():
+                    aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+# Somebody may be making a file in it at this moment; without the folder they cannot make another.
+@retry(retry=retry_if_exception_type(OSError), stop=stop_after_delay(5), wait=wait_fixed(0.02), reraise=True)
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)

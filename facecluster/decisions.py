@@ -243,10 +243,13 @@ def undo(snapshot: PeopleSnapshot, record: ChangeRecord) -> Draft:
     return draft
 
 
-def erasure(revision: int, author: str, faces: Sequence[FaceId], people: Sequence[PersonId]) -> ChangeSet:
+def erasure(
+    revision: int, author: str, faces: Sequence[str], people: Sequence[str], n_people: int = 1, verb: str = "Erased"
+) -> ChangeSet:
     """The change after which nothing is known of these any more; there is no taking it back."""
+    whom = "a person" if n_people == 1 else f"{n_people:,} people"
     n = "1 face" if len(faces) == 1 else f"{len(faces):,} faces"
-    return ChangeSet(revision, author, f"Erased a person and {n}", (), erased=(*faces, *people))
+    return ChangeSet(revision, author, f"{verb} {whom} and {n}", (), erased=(*faces, *people))
 
 
 def _check_no_circle(draft: Draft, decision: Decision, record: ChangeRecord) -> None:

@@ -89,6 +89,12 @@ def disk_findings(settings: Settings) -> Iterator[Finding]:
             f"{there} cannot be written: {exc.strerror or exc}. Mend its rights, or set FACECLUSTER_LIBRARY to another."
         )
         yield Finding("Folder", "wrong", says)
+    if (folder / "erasing.json").is_file():
+        says = (
+            "People are being erased, or that was cut short: the next command that opens the library goes on. If this "
+            "stays, a store fails or another process reads an older moment; what is wrong below says which."
+        )
+        yield Finding("Erasing", "wrong", says)
     free = shutil.disk_usage(there).free
     if free < LOW_DISK:
         says = f"{free / 1e9:.2f} GB free. Nothing is lost, but imports and reading an index may stop. Make room."

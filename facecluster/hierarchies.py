@@ -119,7 +119,8 @@ class Hierarchies:
         with self._lock:
             found = self._kept.get(key)
         if found is None:
-            found = self._cache.hierarchy(view.faces.vectors[rows], fingerprint, min_samples, progress)
+            with self._cache.as_of(view.snapshot.revision):
+                found = self._cache.hierarchy(view.faces.vectors[rows], fingerprint, min_samples, progress)
             with self._lock:
                 while len(self._kept) >= _KEPT:
                     self._kept.pop(next(iter(self._kept)))
@@ -161,7 +162,8 @@ class Hierarchies:
             photo = self._photos(view, params.blur_threshold)
             return stability_map(found, params.method, photo, default.setting, progress).to_arrays()
 
-        return StabilityMap.from_arrays(self._cache.stability(address, make))
+        with self._cache.as_of(view.snapshot.revision):
+            return StabilityMap.from_arrays(self._cache.stability(address, make))
 
     def has_stability(self, view: View, params: Params, default: Params, live: Sequence[int]) -> bool:
         """Whether `stability` answers at once."""

@@ -61,11 +61,23 @@ class Refusal:
 
 @dataclass(frozen=True)
 class CheckedFaces:
-    """What a file held: faces to add, faces refused, and faces taken without their picture."""
+    """What a file held: faces to add, faces refused, and faces taken without their picture.
+
+    `n_blocked` is how many more are of people who were erased and may not come back.
+    """
 
     batch: FaceBatch
     refused: tuple[Refusal, ...]
     without_picture: tuple[Refusal, ...]
+    n_blocked: int = 0
+
+    def without(self, blocked: NDArray[np.bool_]) -> CheckedFaces:
+        """The same but for some faces of the batch, shape (n_faces,), of whom only the number is told."""
+        if not blocked.any():
+            return self
+        gone = {self.batch.ids[i] for i in np.flatnonzero(blocked).tolist()}
+        without_picture = tuple(one for one in self.without_picture if one.face not in gone)
+        return CheckedFaces(self.batch.only(~blocked), self.refused, without_picture, self.n_blocked + len(gone))
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,7 @@ class ImportReport:
     unchanged: int = 0
     refused: tuple[Refusal, ...] = ()
     without_picture: tuple[Refusal, ...] = ()
+    blocked: int = 0
 
     def plus(self, counts: tuple[int, int, int], checked: CheckedFaces) -> ImportReport:
         """The same with another file, of which so many faces were added, replaced and there already."""
@@ -87,6 +100,7 @@ class ImportReport:
             self.unchanged + unchanged,
             self.refused + checked.refused,
             self.without_picture + checked.without_picture,
+            self.blocked + checked.n_blocked,
         )
 
 
@@ -109,14 +123,20 @@ def import_files(
     known: Callable[[], FaceSet],
     add: Callable[[FaceBatch], tuple[int, int, int]],
     progress: Progress | None = None,
+    blocked: Callable[[FaceBatch], NDArray[np.bool_]] | None = None,
 ) -> ImportReport:
-    """Hand the faces of some files to a store's `add`, one file after the other; `known` are those it has."""
+    """Hand the faces of some files to a store's `add`, one file after the other; `known` are those it has.
+
+    `blocked` says which faces of a batch are left out, because they are of people who were erased.
+    """
     totals = ImportReport()
     for i, path in enumerate(paths):
         if progress:
             progress(i / len(paths), f"Reading {path.name}")
         before = known()
         checked = read_faces(path, before.vectors.shape[1] if len(before) else None)
+        if blocked is not None:
+            checked = checked.without(blocked(checked.batch))
         if progress:
             progress((i + 0.5) / len(paths), f"Writing {len(checked.batch.ids):,} faces")
         totals = totals.plus(add(checked.batch), checked)

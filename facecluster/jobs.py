@@ -140,6 +140,22 @@ class Jobs:
             for suffix in ("job", "state", "cancel", "log"):  # not the lock: somebody may just be taking it
                 self._path(job, suffix).unlink(missing_ok=True)
 
+    def clear(self, patience_s: float) -> None:
+        """Stop everything that runs, and clear the outcomes of all jobs that are over by then."""
+        # By whatever is left of a job: somebody may have been killed while clearing it.
+        jobs = sorted({path.name.split(".")[0] for path in self._folder.glob("*")})
+        end = time.monotonic() + patience_s
+        for job in jobs:
+            if self._is_running(job):
+                self.cancel(job)
+        while any(self._is_running(job) for job in jobs) and time.monotonic() < end:
+            time.sleep(_LEAVING_S / 100)
+        for job in jobs:
+            self.forget(job)
+            if not self._is_running(job):
+                for aside in self._folder.glob(f"{job}.*.tmp"):
+                    aside.unlink(missing_ok=True)
+
     def _path(self, job: str, suffix: str) -> Path:
         return self._folder / f"{job}.{suffix}"
 

@@ -68,6 +68,21 @@ class FaceBatch:
             if length != n:
                 raise InputError(f"{n:,} ids but {length:,} values of {name!r}. Nothing was imported.")
 
+    def only(self, wanted: NDArray[np.bool_]) -> FaceBatch:
+        """Some of the faces; `wanted` has shape (n_faces,)."""
+        rows = np.flatnonzero(wanted).tolist()
+        return FaceBatch(
+            ids=tuple(self.ids[i] for i in rows),
+            vectors=self.vectors[rows],
+            photo=tuple(self.photo[i] for i in rows),
+            url=tuple(self.url[i] for i in rows),
+            folder=tuple(self.folder[i] for i in rows),
+            blur_score=self.blur_score[rows],
+            boxes=self.boxes[rows],
+            crops=tuple(self.crops[i] for i in rows),
+            crop_urls=tuple(self.crop_urls[i] for i in rows),
+        )
+
 
 @dataclass(frozen=True)
 class Coverage:

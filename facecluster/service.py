@@ -21,13 +21,16 @@ from facecluster.contents import Contents, contents
 from facecluster.decisions import Draft
 from facecluster.demo import demo_faces
 from facecluster.earlier import Earlier
+from facecluster.erasing import Erasing
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
 from facecluster.importing import ImportReport
 from facecluster.model import ChangeRecord, FaceId, Fetched, Mark, PersonId, Question, RunRecord, UserId
 from facecluster.plan import Plan
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
+from facecluster.rights import person_files
 from facecluster.row_state import row_state
+from facecluster.stores.local import user_folder
 from facecluster.suggest import StabilityMap
 from facecluster.view import View
 
@@ -51,6 +54,8 @@ class Service:
         self._view: View | None = None
         self._held = threading.local()
         self._hierarchies = Hierarchies(cache)
+        folder = user_folder(settings.library, user)
+        self.erasing = Erasing(folder, user, faces, people, cache, self.view, self._forget)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -109,6 +114,10 @@ class Service:
         """All that the library holds, at one moment: for exports, and for its hash."""
         return contents(self.view().faces, self._people)
 
+    def everything_about(self, person: PersonId) -> dict[str, bytes]:
+        """All that is kept of a person as open files: contents by name."""
+        return person_files(self.view(), person, self._faces.crop, self._people)
+
     def find(self, asked: Asked, likely: Likely = NOBODY) -> Answer:
         """Faces like a face, a person or a vector, or photos by who is in them; with whoever is `likely` the same."""
         return answer(self.view(), asked, likely)
@@ -127,7 +136,8 @@ class Service:
         InputError
             If a file cannot be read. Files before it are imported by then.
         """
-        return importing.import_files(paths, lambda: self.view().faces, self._faces.add, progress)
+        blocked = self.erasing.blocked.among
+        return importing.import_files(paths, lambda: self.view().faces, self._faces.add, progress, blocked)
 
     def must_fetch(self) -> bool:
         """Whether the faces lie in a hosted index and were never read: `view` would have to, and take its time."""
@@ -138,24 +148,13 @@ class Service:
         return self._faces.fetch(everything, progress)
 
     def erase(self, person: PersonId, n_faces: int) -> int:
-        """Erase a person: vectors and pictures, here and at the source, and all that was said of them. For good.
+        """Erase a person of whom the curator was told so many faces, for good; see `Erasing.erase`."""
+        return self.erasing.erase([person], n_faces)
 
-        The faces go first, and what names them last, so that a failure on the way can be repeated.
-
-        Parameters
-        ----------
-        n_faces : int
-            Faces that the confirmation named.
-
-        Raises
-        ------
-        StaleWriteError
-            If the person has another number of faces by now.
-        """
-        faces, people = self.view().to_erase(person, n_faces)
-        self._faces.remove(faces)
-        self._retried(lambda: self._people.apply(decisions.erasure(self._people.revision(), self.user, faces, people)))
-        return self._people.revision()
+    def _forget(self) -> None:
+        """Let go of what is kept in memory of the faces as they were."""
+        with self._lock:
+            self._view, self._hierarchies = None, Hierarchies(self._cache)
 
     def open_demo(self, progress: Progress | None = None) -> None:
         """Fill an empty library with the drawn faces, cluster them and publish; a filled one is left alone."""
@@ -233,7 +232,8 @@ class Service:
         """Rows and places, shape (n, 2), of the faces on the map."""
         view = self.view()
         rows, fingerprint = self._hierarchies.require_base(view, view.live_blur_threshold)
-        return rows, self._cache.map(view.faces.vectors[rows], fingerprint, progress)
+        with self._cache.as_of(view.snapshot.revision):
+            return rows, self._cache.map(view.faces.vectors[rows], fingerprint, progress)
 
     def has_map(self) -> bool:
         """Whether `map` answers at once."""

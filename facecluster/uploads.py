@@ -31,6 +31,8 @@ class Uploaded:
     ----------
     added, replaced, unchanged, n_refused, n_without_picture : int
         Faces.
+    n_blocked : int
+        Faces of people who were erased and may not come back.
     refused, without_picture : tuple[tuple[str, str], ...]
         The first of them, each with its reason.
     problems : tuple[str, ...]
@@ -45,6 +47,7 @@ class Uploaded:
     refused: tuple[tuple[str, str], ...] = ()
     without_picture: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
+    n_blocked: int = 0
 
     def plus(self, one: ImportReport) -> Uploaded:
         """The same with another file."""
@@ -59,6 +62,7 @@ class Uploaded:
             refused[:MOST_NAMED],
             without[:MOST_NAMED],
             self.problems,
+            self.n_blocked + one.blocked,
         )
 
     def told(self, problem: str) -> Uploaded:
@@ -163,3 +167,9 @@ def _tuples(value: Any) -> Any:
 def drop(folder: Path) -> None:
     """Delete a folder with whatever is left in it."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def drop_all(root: Path) -> None:
+    """Delete all that waits below `root`: files not yet imported, halves of some, reports that nobody has closed."""
+    if root.is_dir():
+        shutil.rmtree(root)

@@ -169,21 +169,23 @@ class View:
         people = [one for one in self.snapshot.people if resolve(self.snapshot, one) == person]
         return [*(self.faces.ids[row] for row in self.rows(person)), *faces], people
 
-    def to_erase(self, person: PersonId, n_faces: int) -> tuple[list[FaceId], list[PersonId]]:
-        """`everything_of` a person of whom the curator was told that they have so many faces.
+    def to_erase(self, people: Sequence[PersonId], n_faces: int) -> tuple[list[FaceId], list[PersonId]]:
+        """`everything_of` people of whom the curator was told that together they have so many faces.
 
         Raises
         ------
         StaleWriteError
             If they have another number by now.
         """
-        faces, people = self.everything_of(person)
+        each = [self.everything_of(person) for person in people]
+        faces, gone = [face for some, _ in each for face in some], [one for _, some in each for one in some]
         if len(faces) != n_faces:
+            whom = self.called(people[0]) if len(people) == 1 else f"These {len(people):,} people"
             raise StaleWriteError(
-                f"{self.called(person)} has {len(faces):,} faces by now, and you were asked about {n_faces:,}. "
-                "Nothing was erased. Look again, then repeat it."
+                f"{whom} {'has' if len(people) == 1 else 'have'} {len(faces):,} faces by now, and you were asked about "
+                f"{n_faces:,}. Nothing was erased. Look again, then repeat it."
             )
-        return faces, people
+        return faces, gone
 
     def larger_first(self, a: PersonId, b: PersonId) -> tuple[PersonId, PersonId]:
         """Two people: who has a name, then who has more faces, comes first."""

@@ -87,7 +87,9 @@ def open_service(
         people = open_people(settings, who, faces, token, patience_s, glance_s)
     if may_write is not None:
         faces, people = GuardedFaces(faces, may_write), GuardedPeople(people, may_write)
-    return Service(who, settings, faces, people, ComputeCache(folder / "cache", runner_for(settings)))
+    service = Service(who, settings, faces, people, ComputeCache(folder / "cache", runner_for(settings)))
+    service.erasing.finish()
+    return service
 
 
 def runner_for(settings: Settings) -> TileRunner:

@@ -82,6 +82,14 @@ def wrong(found):
 # --- settings and disk -----------------------------------------------------------------------------------------------
 
 
+def test_an_erasing_that_was_cut_short_is_told(tmp_path):
+    make_library(tmp_path, publish=False)
+    library = tmp_path / "library"
+    assert "Erasing" not in looked(library=library)
+    (next(library.rglob("library.db")).parent / "erasing.json").write_text("{}")
+    assert only(looked(library=library), "Erasing").state == "wrong"
+
+
 def test_an_embedded_library_is_well_and_nothing_hosted_is_asked(tmp_path):
     found = looked(library=tmp_path / "library")
     assert list(found) == ["Settings", "Folder", "Disk", "Library"]

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from facecluster.errors import StoreDataError, StoreUnavailableError
 from facecluster.importing import Refusal
 from facecluster.model import Coverage, FaceBatch, Fetched
+from facecluster.stores.blocked import Blocked
 from facecluster.stores.local import run_script, translated
 from facecluster.stores.local_faces import LocalFaceStore, coverage_in, meta_of, put, put_coverage, rows_of
 
@@ -100,6 +101,8 @@ class Tally:
     listed, here, refused, pictureless : int
         Ids that the source listed; faces of them that are here or kept aside; that cannot be used; that came without
         the picture they should have.
+    blocked : int
+        Faces of people who were erased and may not come back: left out, and named by nothing.
     reasons : tuple[Refusal, ...]
         The first that were refused.
     """
@@ -108,6 +111,7 @@ class Tally:
     here: int
     refused: int
     pictureless: int
+    blocked: int
     reasons: tuple[Refusal, ...]
 
 
@@ -135,9 +139,15 @@ class Intake:
         Of the vectors of the source.
     everything : bool
         Faces that are here come again too.
+    blocked : Blocked | None
+        Faces that may not come back; None for no such list.
     """
 
-    def __init__(self, cache: LocalFaceStore, source: str, dimension: int, everything: bool) -> None:
+    def __init__(
+        self, cache: LocalFaceStore, source: str, dimension: int, everything: bool, blocked: Blocked | None = None
+    ) -> None:
+        self._blocked = blocked
+        self._n_blocked = 0
         self._cache = cache
         self._db = cache.database
         self._source = source
@@ -205,13 +215,18 @@ class Intake:
     def start_over(self) -> None:
         """Forget what was listed: the source is about to list once more."""
         self._keep()
+        self._n_blocked = 0
         with self._db.write() as db:
             db.execute("delete from listed")
 
     # --- what comes ----------------------------------------------------------------------------------------------
 
     def receive(self, batch: FaceBatch) -> None:
-        """Keep checked faces aside."""
+        """Keep checked faces aside, but for those of people who were erased and may not come back."""
+        if batch.ids and self._blocked is not None:
+            is_blocked = self._blocked.among(batch)
+            self._n_blocked += int(is_blocked.sum())
+            batch = batch.only(~is_blocked) if is_blocked.any() else batch
         if batch.ids:
             self._waiting.append(batch)
         is_enough = sum(len(one.ids) for one in self._waiting) >= _PORTION
@@ -237,6 +252,7 @@ class Intake:
                 int(db.execute(_HERE, {"everything": self._everything}).fetchone()[0]),
                 _count(db, refused),
                 self._pictureless,
+                self._n_blocked,
                 tuple(Refusal(*row) for row in first.fetchall()),
             )
 
@@ -410,6 +426,14 @@ def forget(cache: LocalFaceStore, faces: Sequence[str]) -> None:
         if db.execute(kept, (json.dumps(list(faces)),)).fetchone() is None:
             return
         _discard(db)
+    forget_files(cache)
+
+
+def forget_aside(cache: LocalFaceStore) -> None:
+    """Leave nothing aside at all: bytes that a killed process wrote there are named by no row."""
+    with cache.database.write() as db:
+        if _has_aside(db):
+            _discard(db)
     forget_files(cache)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
@@ -17,6 +17,7 @@ from facecluster.model import UserId
 FORMAT = 2
 
 _PATIENCE_S = 30.0
+_FORGETTING_MS = 3_000
 
 # On its own, because erasing somebody lifts it for the length of a transaction.
 APPEND_ONLY = """
@@ -119,13 +120,30 @@ class Database:
         with translated(self.path), self._transaction("begin immediate") as db:
             yield db
 
-    def forget(self) -> None:
-        """Empty the write-ahead log, where what was deleted still stands; the next checkpoint does it otherwise."""
+    def forget(self) -> bool:
+        """Empty the write-ahead log, where what was deleted still stands; whether nobody stood in the way.
+
+        The next checkpoint does it otherwise.
+        """
         db = self._connect()
-        db.execute("pragma busy_timeout = 1000")  # somebody may look at an older moment for long
-        with suppress(sqlite3.OperationalError):  # the deletion itself is written
-            db.execute("pragma wal_checkpoint(truncate)")
-        db.execute(f"pragma busy_timeout = {int(_PATIENCE_S * 1000)}")
+        db.execute(f"pragma busy_timeout = {_FORGETTING_MS}")  # somebody may look at an older moment for long
+        try:
+            # Where somebody does, SQLite raises nothing: it says so in the first column.
+            return bool(db.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0)
+        except sqlite3.OperationalError:  # the deletion itself is written
+            return False
+        finally:
+            db.execute(f"pragma busy_timeout = {int(_PATIENCE_S * 1000)}")
+
+    def compact(self) -> bool:
+        """Write the file anew and empty the log: no byte of what was deleted is left; False where a reader forbids it.
+
+        Overwriting deleted rows is not enough: where a page of the tree is filled anew, SQLite leaves what stood
+        between its rows.
+        """
+        with translated(self.path):
+            self._connect().execute("vacuum")
+        return self.forget()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster.errors import InputError, StoreDataError, StoreUnavailableError
+from facecluster.errors import InputError, StoreDataError, StoreDeniedError, StoreUnavailableError
 from facecluster.model import Coverage, FaceBatch, FaceId, FaceSet, Fetched, content_fingerprint
 from facecluster.ports import Progress
 from facecluster.stores.local import Database, translated
@@ -40,6 +40,7 @@ _Row = tuple[str, str, str, str, str, float | None, float | None, float | None, 
 # Another process may sweep a generation between our reading its name and opening its file. It must write once for
 # each time that happens, so a handful of fresh snapshots always suffices.
 _SNAPSHOTS = 8
+_BLOCK = 8_192  # rows of vectors that are copied at once
 _T = TypeVar("_T")
 
 
@@ -138,8 +139,26 @@ class LocalFaceStore:
         return changed, known
 
     def remove(self, faces: Sequence[FaceId]) -> int:
-        """Forget these faces; their crops' bytes go with the rewritten file."""
-        gone = set(faces)
+        """Forget these faces; their crops' bytes go with the rewritten file.
+
+        Raises
+        ------
+        StoreDeniedError
+            If an older file of vectors or pictures cannot be deleted; the rows are gone by then.
+        """
+        n_gone = self._remove(set(faces))
+        # Also where none was here: whoever removed them before may have been killed on the way to this.
+        left = self.sweep()
+        if left:
+            raise StoreDeniedError(
+                f"The faces are removed, but {left[0]}, which holds them, cannot be deleted. Mend the folder's rights, "
+                "then repeat it."
+            )
+        if n_gone:
+            self.database.forget()
+        return n_gone
+
+    def _remove(self, gone: set[FaceId]) -> int:
         with self.database.write() as db:
             meta = meta_of(db)
             ids = [row[0] for row in db.execute("select id from faces order by id")]
@@ -149,12 +168,11 @@ class LocalFaceStore:
             vectors = self.mapped(meta, len(ids))
             db.executemany("delete from faces where id = ?", ((face,) for face in ids if face in gone))
             left = [face for face in ids if face not in gone]
-            self.commit_generation(db, meta, left, vectors.shape[1], [np.asarray(vectors)[keep]])
+            blocks = (vectors[start : start + _BLOCK][keep[start : start + _BLOCK]] for start in _starts(len(ids)))
+            self.commit_generation(db, meta, left, vectors.shape[1], blocks)
             self.rewrite_crops(db, meta)
             _recount(db, meta, -int((~keep).sum()))
-        self.sweep()
-        self.database.forget()
-        return int((~keep).sum())
+            return int((~keep).sum())
 
     def crop(self, face: FaceId) -> bytes:
         """The cut-out picture, b"" where there is none or the face is unknown."""
@@ -323,35 +341,51 @@ class LocalFaceStore:
 
     def rewrite_crops(self, db: sqlite3.Connection, meta: dict[str, str]) -> None:
         """Leave the pictures of faces that are gone behind."""
-        rows = db.execute("select id, crop_offset, crop_length from faces where crop_length > 0").fetchall()
+        rows = db.execute(
+            "select id, crop_offset, crop_length from faces where crop_length > 0 order by crop_offset"
+        ).fetchall()
         old = self._crops(meta)
         generation = str(int(meta.get("crops_generation", 0)) + 1)
         new = self._crops({"crops_generation": generation})
         end = 0
+        moved: list[tuple[int, str]] = []
+        stretches: list[list[int]] = []  # of pictures that lie end to end: one copy for thousands of them
+        for face, offset, length in rows:
+            if stretches and sum(stretches[-1]) == offset:
+                stretches[-1][1] += length
+            else:
+                stretches.append([offset, length])
+            moved.append((end, face))
+            end += length
         with new.open("wb") as target:
             if rows:
                 with old.open("rb") as source:
-                    for face, offset, length in rows:
-                        # A picture cut short keeps its place, so the others keep theirs; its hash tells on it.
-                        target.write(_piece(source, offset, length).ljust(length, b"\0"))
-                        db.execute("update faces set crop_offset = ? where id = ?", (end, face))
-                        end += length
+                    for offset, length in stretches:
+                        _copy(source, target, offset, length)
             target.flush()
             os.fsync(target.fileno())
         _sync_folder(self.database.folder)
+        db.executemany("update faces set crop_offset = ? where id = ?", moved)
         put(db, "crops_generation", generation)
         put(db, "crops_end", str(end))
         put(db, "metadata_version", str(int(meta.get("metadata_version", 0)) + 1))
 
-    def sweep(self) -> None:
-        """Delete generations that no row names; whoever still has one mapped keeps it until it lets go."""
+    def sweep(self) -> list[Path]:
+        """Delete generations that no row names; those that could not be deleted, and go at the next write.
+
+        Whoever still has one mapped keeps it until it lets go.
+        """
+        left: list[Path] = []
         with self.database.write() as db, translated(self.database.path):
             meta = meta_of(db)
             current = {self._vectors(meta.get("generation", "0")), self._crops(meta)}
             for path in [*self.database.folder.glob("vectors.*.f32"), *self.database.folder.glob("crops.*.bin")]:
                 if path not in current:
-                    with suppress(OSError):  # the write has succeeded; what cannot be deleted now goes at the next one
-                        path.unlink()
+                    try:
+                        path.unlink(missing_ok=True)
+                    except OSError:
+                        left.append(path)
+        return left
 
 
 def rows_in(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
@@ -414,6 +448,19 @@ def rows_of(batch: FaceBatch) -> list[_Row]:
 def _piece(file: BinaryIO, offset: int, length: int) -> bytes:
     file.seek(offset)
     return file.read(length)
+
+
+def _copy(source: BinaryIO, target: BinaryIO, offset: int, length: int) -> None:
+    """Copy a stretch. A picture cut short keeps its place, so the others keep theirs; its hash tells on it."""
+    source.seek(offset)
+    while length:
+        piece = source.read(min(length, 2**22)) or bytes(min(length, 2**22))
+        target.write(piece)
+        length -= len(piece)
+
+
+def _starts(n: int) -> range:
+    return range(0, n, _BLOCK)
 
 
 def _known(column: NDArray[np.float32]) -> list[float | None]:

@@ -72,6 +72,11 @@ class LocalPeopleStore:
             self._db.forget()
         return revision
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Take out everything that names these faces and people, without a word in the log: for a library aside."""
+        with self._db.write() as db:
+            _erase(db, frozenset(ids) - {""})
+
     def history(self, limit: int, before: int | None = None) -> Sequence[ChangeRecord]:
         """Change sets, newest first."""
         with self._db.read() as db:
@@ -270,10 +275,13 @@ def _erase_from_log(db: sqlite3.Connection, gone: frozenset[str]) -> None:
 
 def _erase_from_run(db: sqlite3.Connection, run_id: str, gone: frozenset[str]) -> None:
     """Faces go; a face that stays and was theirs is nobody's in this run."""
-    db.executemany("delete from run_faces where run_id = ? and face_id = ?", [(run_id, id_) for id_ in gone])
+    rows = [(run_id, one) for one in gone]
+    n_gone = db.executemany("delete from run_faces where run_id = ? and face_id = ?", rows).rowcount
     owners = {row[0] for row in db.execute("select distinct owner from run_faces where run_id = ?", (run_id,))}
     for owner in owners & gone:  # each one is a look at the whole run: only the people, not the faces
         db.execute("update run_faces set owner = null where run_id = ? and owner = ?", (run_id, owner))
+    if n_gone == 0 and owners.isdisjoint(gone):
+        return  # counting takes longer than all of the above
     db.execute(
         "update runs set (n_faces, n_people, n_noise) = (select count(*), count(distinct owner), "
         "coalesce(sum(owner is null and label = ?), 0) from run_faces where run_id = runs.id) where id = ?",

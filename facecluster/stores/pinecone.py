@@ -6,6 +6,7 @@ Whoever fetches, adds or removes does it alone; nobody else sees anything of it 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,10 +15,11 @@ from pathlib import Path
 import pinecone
 
 from facecluster.config import Settings
-from facecluster.errors import ConfigError, InputError, StoreError
+from facecluster.errors import ConfigError, InputError, StoreError, StoreUnavailableError
 from facecluster.importing import normalised
 from facecluster.model import FaceBatch, FaceId, FaceSet, Fetched, UserId
 from facecluster.ports import Progress
+from facecluster.stores.blocked import Blocked
 from facecluster.stores.intake import Intake, alone, forget
 from facecluster.stores.local import Database
 from facecluster.stores.local_faces import LocalFaceStore
@@ -25,6 +27,8 @@ from facecluster.stores.pinecone_index import IndexOfUser, Stats
 from facecluster.stores.pinecone_part import part_of
 from facecluster.stores.pinecone_reading import Reading
 from facecluster.stores.pinecone_records import check, records_of, writable
+
+_LOOK_S = 0.5
 
 
 def open_faces(
@@ -59,13 +63,14 @@ def open_faces(
     if client is None and not key:
         raise ConfigError("There is no key for Pinecone. Nothing was opened. Set PINECONE_API_KEY.")
     cache = LocalFaceStore(Database(folder / "hosted" / part.key, user))
-    return PineconeFaceStore(IndexOfUser(part, key, client, patience_s), cache)
+    return PineconeFaceStore(IndexOfUser(part, key, client, patience_s), cache, Blocked(Database(folder, user)))
 
 
 class PineconeFaceStore:
     """A `FaceStore` whose source is one user's part of a Pinecone index."""
 
-    def __init__(self, index: IndexOfUser, cache: LocalFaceStore) -> None:
+    def __init__(self, index: IndexOfUser, cache: LocalFaceStore, blocked: Blocked | None = None) -> None:
+        self._blocked = blocked
         self._index = index
         self._cache = cache
 
@@ -109,7 +114,7 @@ class PineconeFaceStore:
                 stats = self._index.stats(stop)
             # Records that a metadata field selects come with their vectors, or not at all.
             everything = everything or bool(self._index.part.user_field)
-            with Intake(self._cache, self._index.host, stats.dimension, everything) as intake:
+            with Intake(self._cache, self._index.host, stats.dimension, everything, self._blocked) as intake:
                 with _telling(lambda: _kept_aside(intake, stats)):
                     coverage = Reading(self._index, intake, stats, progress, stop).coverage()
                 if progress:
@@ -179,9 +184,19 @@ class PineconeFaceStore:
             ids = [face for face in dict.fromkeys(faces) if writable(face)]
             with _telling(lambda: "Some of the faces may be erased there; none is erased here. Erase them again."):
                 foreign = self._index.foreign(ids, stop)
-                self._index.delete([face for face in ids if face not in foreign], stop)
+                mine = [face for face in ids if face not in foreign]
+                self._index.delete(mine, stop)
+                self._must_be_gone(mine, stop)
             forget(self._cache, faces)
             return self._cache.remove(faces)
+
+    def _must_be_gone(self, faces: Sequence[str], stop: threading.Event) -> None:
+        """Wait until the index says so: its reads lag behind deletions, and a look meanwhile would bring faces back."""
+        end = time.monotonic() + self._index.patience_s
+        while left := [record.id for record in self._index.fetched(faces, stop)]:
+            if time.monotonic() > end:
+                raise StoreUnavailableError(f"Pinecone still shows {len(left):,} of {len(faces):,} deleted faces.")
+            time.sleep(_LOOK_S)
 
 
 @contextmanager

@@ -209,7 +209,7 @@ class Reading:
     # --- counting ------------------------------------------------------------------------------------------------
 
     def _agree(self, tally: Tally, before: int | None, after: int | None) -> bool:
-        is_read = tally.here + tally.refused == tally.listed and not self._n_twice
+        is_read = tally.here + tally.refused + tally.blocked == tally.listed and not self._n_twice
         return is_read and (after is None or before == after == tally.listed)
 
     def _in_words(self, tally: Tally, before: int | None, after: int | None) -> Coverage:
@@ -218,7 +218,7 @@ class Reading:
             there = None if after is None else max(after, tally.listed)
         else:
             there = tally.listed if is_complete else max(tally.listed, after or 0)
-        missing = tally.listed - tally.here - tally.refused
+        missing = tally.listed - tally.here - tally.refused - tally.blocked
         reasons = ", ".join(f"{refusal.face[:80]!r} ({refusal.reason})" for refusal in tally.reasons)
         more = " and others" if tally.refused > len(tally.reasons) else ""
         elsewhere = ", ".join(repr(name) for name in self._stats.elsewhere[:5])
@@ -234,6 +234,8 @@ class Reading:
             f"{missing:,} of the faces that it listed were not there when they were asked for.": missing > 0,
             f"{self._n_twice:,} ids were listed twice.": self._n_twice > 0 and not self._index.is_pod,
             f"{tally.refused:,} faces cannot be used: {reasons}{more}.": tally.refused > 0,
+            f"{tally.blocked:,} faces were left out: they are of people who were erased and may not come back. Delete "
+            "them at the source.": tally.blocked > 0,
             f"{tally.pictureless:,} faces came with a picture that cannot be shown.": tally.pictureless > 0,
         }
         return Coverage(tally.here, there, is_complete, " ".join(text for text, is_so in said.items() if is_so))

@@ -226,7 +226,7 @@ class SupabasePeopleStore:
                 self._known = None
             if change.erased or change.run is not None:  # one of which somebody was erased may have become whole again
                 self._runs.clear()
-        if change.run is not None:
+        if change.run is not None or change.erased:
             self._prune()
         return revision
 

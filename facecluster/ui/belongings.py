@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from threading import Lock
+from typing import TypeVar
 
 from streamlit.runtime import exists, get_instance
 from streamlit.runtime.memory_media_file_storage import _calculate_file_id
@@ -19,6 +20,8 @@ from facecluster.ui import sign_in
 
 MEDIA, UPLOAD = "/media/", "/_stcore/upload_file/"
 _MOST_MADE = 1000  # files made on demand whose makers are remembered; Streamlit drops the files long before
+
+_File = TypeVar("_File", str, bytes)
 
 _makers: dict[str, set[str]] = {}  # by Streamlit's number of a file
 _lock = Lock()
@@ -33,7 +36,7 @@ def is_of(user: str, path: str) -> bool:
     return True
 
 
-def made(make: Callable[[], str], name: str, mime: str) -> Callable[[], str]:
+def made(make: Callable[[], _File], name: str, mime: str) -> Callable[[], _File]:
     """What makes a file when its button is pressed, for whoever looks at the page now.
 
     Streamlit calls it outside of the page's run, for any window that knows its number, and remembers nobody: so this
@@ -43,17 +46,17 @@ def made(make: Callable[[], str], name: str, mime: str) -> Callable[[], str]:
     if user is None:
         return make
 
-    def noted() -> str:
+    def noted() -> _File:
         found = sign_in.session_of(token)
         if found is None or found.user != user:
             raise SignedOutError("You are signed out: the session is over. No file was made. Sign in again.")
-        text = make()
-        file = _calculate_file_id(text.encode(), mime, name)
+        content = make()
+        file: str = _calculate_file_id(content.encode() if isinstance(content, str) else content, mime, name)
         with _lock:
             _makers[file] = {*_makers.pop(file, ()), user}
             while len(_makers) > _MOST_MADE:
                 _makers.pop(next(iter(_makers)))
-        return text
+        return content
 
     return noted
 

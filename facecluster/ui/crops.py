@@ -59,6 +59,12 @@ class _Kept:
         self._kept: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
         self._lock = Lock()
 
+    def clear(self) -> None:
+        """Give all of them up."""
+        with self._lock:
+            self._kept.clear()
+            self._size = 0
+
     def get(self, crop: bytes, size: int) -> bytes:
         """The picture at this size, made where it is not kept."""
         key = (sha256(crop).digest(), size)
@@ -96,6 +102,11 @@ async def lifespan(app: object) -> AsyncIterator[None]:
     _served = True
     yield
     _served = False
+
+
+def forget() -> None:
+    """Let go of every picture that is kept in memory: somebody was erased."""
+    _kept.clear()
 
 
 def is_served() -> bool:

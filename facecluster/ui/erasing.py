@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from facecluster.exporting import person_as_json
 from facecluster.model import FaceId, PersonId
-from facecluster.ui import belongings, session, widgets
+from facecluster.rights import as_zip
+from facecluster.ui import belongings, crops, session, widgets
 from facecluster.view import View
 
 _SAID = (
@@ -40,15 +40,16 @@ def dialog(person: PersonId) -> None:
         name, n = view.person(person).name, len(view.everything_of(person)[0])
         for text in _what_goes(person):
             st.text(text)
-        service, file = session.service(), f"{_file_name(name) or person}.json"
+        service, file = session.service(), f"{_file_name(name) or person}.zip"
         st.download_button(
-            f"Save all of it first: {widgets.faces(n)} and what was said, as JSON",
-            belongings.made(lambda: person_as_json(service.view(), person, service.crop), file, "application/json"),
-            file_name=file, mime="application/json", key="erase-save",
+            f"Save all of it first: {widgets.faces(n)} and what was said, as a ZIP of open files",
+            belongings.made(lambda: as_zip(service.everything_about(person)), file, "application/zip"),
+            file_name=file, mime="application/zip", key="erase-save",
             on_click="ignore",
         )  # fmt: skip
         with st.container(key="fc-warn-erase"):
             st.text("This cannot be undone.")
+        st.checkbox("Keep the same faces out of later imports", key=f"erase-block-{person}")
         wanted = f"{n:,}, or the name," if name else f"{n:,}"
         typed = st.text_input(f"Type {wanted} to go on", key=f"erase-typed-{person}", live="200ms", autocomplete="off")
         is_sure = (typed or "").strip() in {str(n), f"{n:,}", *([name] if name else [])}
@@ -107,7 +108,9 @@ def _close() -> None:
 
 def _erase(person: PersonId, n_faces: int) -> None:
     _close()
-    session.act(lambda: session.service().erase(person, n_faces))
+    block = bool(session.chosen(f"erase-block-{person}"))
+    session.act(lambda: session.service().erasing.erase([person], n_faces, block=block))
+    crops.forget()
     if session.is_done():
         session.clear_selection()
         session.open_page("people")

@@ -105,6 +105,8 @@ def _report(folder: Path, found: Uploaded) -> None:
             st.text(
                 f"{widgets.faces(found.added)} added, {found.replaced:,} replaced, {found.unchanged:,} there already."
             )
+        if found.n_blocked:
+            st.text(f"{widgets.faces(found.n_blocked)} left out: of people who were erased and may not come back.")
         for what, n, some in (
             ("refused", found.n_refused, found.refused),
             ("taken without their picture", found.n_without_picture, found.without_picture),

@@ -10,6 +10,7 @@ import pytest
 from facecluster.errors import StoreUnavailableError
 from facecluster.exporting import person_as_json
 from facecluster.stores.local_people import LocalPeopleStore
+from facecluster.ui import crops
 
 
 @pytest.fixture
@@ -65,6 +66,23 @@ def test_erased_is_erased_and_people_says_so_without_an_undo(app, demo_library, 
     assert "fc-news-undo" not in [b.key for b in test.button]
 
 
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_the_same_faces_are_kept_out_where_that_was_asked_for(app, demo_library, anna, is_wanted, tmp_path):
+    faces = demo_library.view().everything_of(anna.id)[0]
+    saved = json.loads(person_as_json(demo_library.view(), anna.id, demo_library.crop))
+    lines = tmp_path / "anna.jsonl"
+    lines.write_text("\n".join(json.dumps(face) for face in saved["faces"]), "utf-8")
+    crops._kept.get(demo_library.crop(faces[0]), crops.SIZES[0])
+    test = typed(asked(app, anna.id), anna.id, "Anna")
+    if is_wanted:
+        test.checkbox(key=f"erase-block-{anna.id}").check().run()
+    test.button(key="erase-now").click().run()
+    assert not test.exception
+    assert crops._kept._kept == {}, "no picture stays in memory"
+    report = demo_library.import_files([lines])
+    assert (report.blocked, report.added) == ((len(faces), 0) if is_wanted else (0, len(faces)))
+
+
 def test_history_offers_no_undo_of_it(app, demo_library, anna, texts):
     revision = demo_library.erase(anna.id, len(demo_library.view().everything_of(anna.id)[0]))
     test = app("history")
@@ -114,7 +132,7 @@ def test_everything_of_a_person_can_be_saved_first_and_imported_again(app, demo_
     demo_library.reject(faces[4:5], demo_library.view().cards[1].id)
     test = asked(app, anna.id)
     assert "What was said of these faces: 3 confirmations, 1 time that a face is not somebody." in texts(test)
-    label = f"Save all of it first: {len(faces)} faces and what was said, as JSON"
+    label = f"Save all of it first: {len(faces)} faces and what was said, as a ZIP of open files"
     assert [button.proto.label for button in test.get("download_button")] == [label]
 
     saved = json.loads(person_as_json(demo_library.view(), anna.id, demo_library.crop))
