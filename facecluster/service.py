@@ -23,6 +23,7 @@ from facecluster.earlier import Earlier
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
 from facecluster.importing import ImportReport
+from facecluster.meanwhile import Look
 from facecluster.model import ChangeRecord, FaceId, Fetched, Mark, PersonId, Question, RunRecord, UserId
 from facecluster.plan import Plan
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
@@ -149,7 +150,6 @@ class Service:
         """
         faces, people = self.view().to_erase(person, n_faces)
         self._faces.remove(faces)
-
         self._retried(lambda: self._people.apply(decisions.erasure(self._people.revision(), self.user, faces, people)))
         return self._people.revision()
 
@@ -432,7 +432,6 @@ class Service:
         record = next(iter(self._people.history(1, revision + 1)), None)
         if record is None or record.revision != revision:
             raise InputError(f"There is no change {revision} in the history. Nothing was changed.")
-
         if record.n_erased:
             raise InputError("What was erased cannot be brought back. Nothing was changed.")
 
@@ -468,15 +467,17 @@ class Service:
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _say(self, say: Callable[[Draft], str]) -> int:
-        """Apply what `say` drafts on the newest snapshot; built anew where somebody else wrote meanwhile.
+        """Apply what `say` drafts on the newest snapshot; built anew where others wrote of other things meanwhile.
 
         Returns the revision that this made, which another may have followed already; where there was nothing to say,
         the one in force.
         """
+        look = Look()
 
         def build() -> int:
             draft = Draft(self.view().snapshot)
             title = say(draft)
+            look.must_allow(draft)
             return self._people.apply(draft.change(self.user, title)) if draft.decisions else draft.snapshot.revision
 
         return self._retried(build)

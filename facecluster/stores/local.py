@@ -116,7 +116,7 @@ class Database:
         """Empty the write-ahead log, where what was deleted still stands; the next checkpoint does it otherwise."""
         db = self._connect()
         db.execute("pragma busy_timeout = 1000")  # somebody may look at an older moment for long
-        with suppress(sqlite3.OperationalError):  # the deletion itself is written
+        with suppress(sqlite3.DatabaseError):  # the deletion itself is written
             db.execute("pragma wal_checkpoint(truncate)")
         db.execute(f"pragma busy_timeout = {int(_PATIENCE_S * 1000)}")
 
@@ -132,11 +132,23 @@ class Database:
         db.execute(begin)
         try:
             yield db
-            db.execute("commit")
+            _commit(db)
         except BaseException:
             if db.in_transaction:  # a full disk makes SQLite roll back by itself
                 db.execute("rollback")
             raise
+
+
+_COMMITTING = "while it was being completed"
+
+
+def _commit(db: sqlite3.Connection) -> None:
+    """End a transaction; a disk that fails here may have everything all the same, as the next process will find."""
+    try:
+        db.execute("commit")
+    except sqlite3.OperationalError as exc:
+        exc.add_note(_COMMITTING)
+        raise
 
 
 # SQLite waits for locks by itself, but not here, where two processes that just made the file both want it alone.
@@ -166,9 +178,10 @@ def translated(path: Path) -> Iterator[None]:
                 f"The library {path} cannot be written: {exc}. Nothing was changed. Check the folder's rights, "
                 "or set FACECLUSTER_LIBRARY to another one."
             ) from exc
-        raise StoreError(
-            f"The library {path} failed: {exc}. Nothing was written. Check the disk, then try again."
-        ) from exc
+        outcome = "Nothing was written. Check the disk, then try again."
+        if _COMMITTING in getattr(exc, "__notes__", ()):
+            outcome = "Whether this was written shows when the library is opened again: all of it or nothing. Reload."
+        raise StoreError(f"The library {path} failed: {exc}. {outcome}") from exc
     except sqlite3.DatabaseError as exc:
         raise StoreDataError(
             f"The library {path} cannot be read: {exc}. Nothing was written. Restore it from a backup."
