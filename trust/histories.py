@@ -55,7 +55,7 @@ def run_histories(machine: type[test_histories.Histories], n: int, seed: int) ->
     test = get_state_machine_test(machine, settings=given)
     test._hypothesis_internal_use_seed = seed
     try:
-        test(machine)
+        test()
     except Exception as exc:  # noqa: BLE001  whatever broke, broke the promise
         return f"{machine.stores}, seed {seed}: {type(exc).__name__}: {exc}"[:2_000]
     return ""

@@ -13,6 +13,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from facecluster.errors import StoreDataError, StoreDeniedError, StoreError, StoreUnavailableError
 from facecluster.model import UserId
+from facecluster.stores.drives import journal_for
 
 FORMAT = 2
 
@@ -67,7 +68,7 @@ class Database:
     """The SQLite file of one user: one connection a thread, errors translated, writes serialised.
 
     Full sync and WAL: a commit that returned survives power loss, and readers keep their snapshot while
-    another process writes.
+    another process writes. On a drive of a network there is no WAL, and readers wait.
     """
 
     def __init__(self, folder: Path, user: UserId) -> None:
@@ -99,7 +100,7 @@ class Database:
         if db is None:
             # Transactions are ours to begin and end: isolation_level=None keeps sqlite3 from guessing.
             db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
-            _write_ahead(db)
+            _set_journal(db, journal_for(self.folder))
             # Deleted rows are overwritten: who was erased is not left behind in free pages of the file.
             for pragma in ("synchronous=full", "foreign_keys=on", "secure_delete=on"):
                 db.execute(f"pragma {pragma}")
@@ -158,8 +159,8 @@ def _commit(db: sqlite3.Connection) -> None:
     wait=wait_random(0.01, 0.05),
     reraise=True,
 )
-def _write_ahead(db: sqlite3.Connection) -> None:
-    db.execute("pragma journal_mode=wal")
+def _set_journal(db: sqlite3.Connection, journal: str) -> None:
+    db.execute(f"pragma journal_mode={journal}")
 
 
 @contextmanager
