@@ -81,6 +81,7 @@ class Acts:
         self._known: dict[str, Callable[[Service], object]] = {
             "rename": lambda s: s.rename(self.second(s), "Anna", confirm=True),
             "publish": lambda s: s.publish(self._plan),
+            "publish anew": lambda s: s.publish(s.plan(OTHER_PARAMS)),
             "import": lambda s: s.import_files([self._more]),
             "undo": lambda s: s.undo(s.view().snapshot.revision),
             "erase": self._erase,

@@ -25,6 +25,7 @@ from trust.measure import ROOT
 
 SOURCE = Path(__file__).with_name("disk.c")
 OPEN, CREATE, WRITE, SYNC, NAME, READ = 1, 2, 4, 8, 16, 32
+REQUEST = 64  # to a server: counted in Python, as `disk.c` knows files only
 CHANGES = CREATE | WRITE | SYNC | NAME
 COUNT, KILL, TEAR, FAIL_ONCE, FAIL_ON = range(5)
 
@@ -110,9 +111,14 @@ class Nursery:
 
 
 @contextmanager
-def nursery(template: Path) -> Iterator[Nursery]:
-    """A warm process that knows the acts, prepared on a copy of this library."""
-    environment = {**os.environ, "LD_PRELOAD": str(built()), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+def nursery(template: Path, **settings: str) -> Iterator[Nursery]:
+    """A warm process that knows the acts, prepared on a copy of this library, with these settings beside the usual."""
+    environment = {
+        **os.environ,
+        **settings,
+        "LD_PRELOAD": str(built()),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "trust.nursery", str(template)],
         cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from contracts.builders import SERVERS
 
-from trust import backends
+from trust import backends, far_kills
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,3 +23,12 @@ def test_the_end_is_what_the_model_has(case, tmp_path, tell):
             with clients_closed():
                 assert case(tmp_path, seed) == []
     tell(f"3 schedules of faults of a hosted store ({case.__name__})")
+
+
+def test_a_client_killed_between_requests_leaves_the_old_or_the_new(tell):
+    found = far_kills.all_requests(1, 0, stride=9)
+    if found.not_run:
+        pytest.skip(found.not_run)
+    assert found.failures == []
+    assert found.n >= 6
+    tell(f"a client killed at {found.n} of its requests to hosted stores")
