@@ -93,14 +93,14 @@ def walk(warm: Nursery, library: Path, settings: dict[str, str], act: str, how: 
         is_killed, is_new, wrong = killed_at(warm, library, settings, act, at, how)
         if wrong:
             found.failures.append(wrong)
-        if not is_killed:
-            return found
-        found.n += 1
         service = opened(library, settings)
         if act == "import":
             service._faces.remove([face for face in service.view().faces.ids if face.startswith("more")])
         elif is_new:
             service.undo(service.view().snapshot.revision)
+        if not is_killed:
+            return found
+        found.n += 1
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trust.acts import copied, told
+from trust.acts import copied
 from trust.disk import CHANGES, built
 from trust.measure import Found, Measure, cases
 from trust.states import ACTS, Trials, performed, trials
@@ -159,10 +159,7 @@ def state(made: Trials, one: Recording, at: int, chance: random.Random) -> str:
     for name, data in left.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(data)
-    wrong = ""
-    if at == len(one.calls) and one.act not in ("prepare", "migrate") and told(place) != made.allowed[one.act][-1]:
-        wrong = "it was acknowledged, and is not there"
-    wrong = wrong or made.broken(one.act, place)
+    wrong = made.broken(one.act, place, must_be_new=at == len(one.calls))
     made.let_go(place)
     return wrong
 

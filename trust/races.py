@@ -10,13 +10,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import small_library
+from contracts.builders import clients_closed, rest_server
 
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Params
 from facecluster.meanwhile import Facts, standing_on
-from facecluster.model import ChangeRecord, Kind, PersonId
+from facecluster.model import ChangeRecord, Kind, PersonId, UserId
 from facecluster.service import Service
+from facecluster.stores.local import user_folder
 from trust.acts import copied, make_template
 from trust.measure import Found, Measure, cases
 from trust.states import fast_folder
@@ -194,4 +197,35 @@ def on_files(seed: int, seconds: float) -> Found:
     return found
 
 
-MEASURES = [Measure("R7", "curators at one moment: no word overwritten unseen", "moments", 5_000, 2, on_files)]
+def on_postgres(seed: int, seconds: float) -> Found:
+    """Moments in Supabase's functions on a real Postgres, five for each user."""
+    try:
+        server = rest_server()
+    except pytest.skip.Exception as exc:
+        return Found(not_run=str(exc.msg))
+    found, folder = Found(), fast_folder()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        template = make_template(folder / "template")
+        given = {"supabase_url": server.url, "supabase_service_key": server.service_key}
+        for i in cases(seconds, 100):
+            user = UserId(f"races {seed + i}")
+
+            def opened(library: Path, user: UserId = user) -> Service:
+                place = user_folder(library, user)
+                if not place.exists():
+                    user_folder(library, UserId("local")).rename(place)
+                return small_library.open_library(library, user, **given)
+
+            with clients_closed():
+                one = meetings(folder, template, seed + i, 5, opened)
+            found.n += one.n
+            found.failures += one.failures
+    found.note = "2 to 8 curators on one Postgres, each by a client of their own"
+    return found
+
+
+MEASURES = [
+    Measure("R7a", "curators at one moment on files: no word overwritten unseen", "moments", 5_000, 2, on_files),
+    Measure("R7b", "curators at one moment in Supabase: no word overwritten unseen", "moments", 500, 1, on_postgres),
+]

@@ -45,11 +45,12 @@ class Trials:
         """Done with this copy."""
         shutil.rmtree(library, ignore_errors=True)
 
-    def broken(self, act: str, library: Path, claims_nothing: bool = False) -> str:
+    def broken(self, act: str, library: Path, *, claims_nothing: bool = False, must_be_new: bool = False) -> str:
         """What is wrong with a library in which an act was cut short; "" where nothing is.
 
         It must open as it was before or as it is after, and doing the act (again) must lead there. Where it was said
-        that nothing was changed (`claims_nothing`), it must be as before.
+        that nothing was changed (`claims_nothing`), it must be as before; where it was acknowledged (`must_be_new`),
+        as after.
         """
         try:
             found = told(library)
@@ -57,6 +58,8 @@ class Trials:
             return f"does not open: {type(exc).__name__}: {exc}"
         if found not in self.allowed[act]:
             return f"a mix of before and after: {differences(found, self.allowed[act])}"
+        if must_be_new and found != self.allowed[act][-1]:
+            return "it was acknowledged, and is not there"
         if claims_nothing and found != self.allowed[act][0]:
             return "it was said that nothing was changed, and it was"
         if found != self.allowed[act][-1]:
