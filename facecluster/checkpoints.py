@@ -76,7 +76,11 @@ class RememberingRunner:
         if not (path.exists() and path.stat().st_size == size):
             aside = path.with_suffix(".tmp")
             with aside.open("wb") as file:
-                file.truncate(size)  # zeros, without a page written
+                # Zeros, without a page written; on a full disk a page without a place would end the process (SIGBUS).
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+                else:
+                    file.truncate(size)
             if fill:
                 np.memmap(aside, kind, "r+", shape=shape)[...] = fill
             aside.replace(path)

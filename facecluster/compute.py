@@ -28,7 +28,7 @@ from facecluster.clustering import (
     find_neighbours,
 )
 from facecluster.clustering.known import row_marks, rows_by_mark
-from facecluster.errors import CancelledError
+from facecluster.errors import CancelledError, StoreError
 from facecluster.ports import Progress, part_of
 from facecluster.projection import project
 
@@ -264,22 +264,28 @@ class ComputeCache:
         path = self._path(name)
         found = self._load(path)
         if found is None:
-            try:
-                found = dict(make())
-            except FileNotFoundError as exc:
-                if self._is_of_the_erased():  # and what was kept aside on the way is gone
-                    raise CancelledError(
-                        "Somebody was erased while this was computed. It was stopped, and nothing was changed. "
-                        "Start it again."
-                    ) from exc
-                raise
+            with _told(self._folder):
+                try:
+                    found = dict(make())
+                except FileNotFoundError as exc:
+                    if self._is_of_the_erased():  # and what was kept aside on the way is gone
+                        raise CancelledError(
+                            "Somebody was erased while this was computed. It was stopped, and nothing was changed. "
+                            "Start it again."
+                        ) from exc
+                    raise
             self._save(path, found)
         return found
 
     def _load(self, path: Path, only: str | None = None) -> Arrays | None:
         try:
-            # Opened here: numpy leaves a file open that it finds damaged.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            # Opened here: numpy leaves a file open that it finds damaged. One that cannot be opened need not be.
+            with _told(self._folder):
+                stream = path.open("rb")
+        except FileNotFoundError:
+            return None
+        try:
+            with stream, np.load(stream, allow_pickle=False) as file:
                 if int(file[_COUNT]) != len(file.files) - 1:
                     raise ValueError("arrays are missing")
                 found = {key: file[key] for key in ([only] if only else file.files) if key != _COUNT}
@@ -287,25 +293,25 @@ class ComputeCache:
                 if any(file.zip.getinfo(f"{key}.npy").file_size > a.nbytes + _HEAD for key, a in found.items()):
                     raise ValueError("an array is cut off")
                 return found
-        except FileNotFoundError:
-            return None
         except _DAMAGE:
-            path.unlink(missing_ok=True)  # damaged; everything here can be computed again
+            with _told(self._folder):
+                path.unlink(missing_ok=True)  # damaged; everything here can be computed again
             return None
 
     def _save(self, path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         aside = self._folder / f".{uuid4().hex}.tmp"
-        try:
-            with aside.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays, **{_COUNT: np.int64(len(arrays))})
-                file.flush()
-                os.fsync(file.fileno())
-            with self._alone():
-                if not self._is_of_the_erased():
-                    aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with _told(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with aside.open("wb") as file:
+                    np.savez(file, allow_pickle=False, **arrays, **{_COUNT: np.int64(len(arrays))})
+                    file.flush()
+                    os.fsync(file.fileno())
+                with self._alone():
+                    if not self._is_of_the_erased():
+                        aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
 
 
 # Somebody may be making a file in it at this moment; without the folder they cannot make another.
@@ -313,3 +319,17 @@ class ComputeCache:
 def _remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say in a sentence what the disk refused. That a file is not there is for the caller to know."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        raise StoreError(
+            f"What was computed cannot be kept in {folder}: {exc.strerror or exc}. Nothing was changed: faces, people "
+            "and names are as before. Make room on the disk, or mend the folder's rights, then try again."
+        ) from exc

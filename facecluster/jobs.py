@@ -15,12 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from facecluster.errors import CancelledError, FaceClusterError, StoreDataError
+from facecluster.errors import CancelledError, FaceClusterError, StoreDataError, StoreError
 
 Status = Literal["none", "running", "done", "failed", "cancelled"]
 Perform = Callable[[str, Mapping[str, Any], Callable[[float, str], None]], None]
@@ -60,6 +61,15 @@ class Jobs:
     def start(self, use_case: str, **args: object) -> str:
         """Start a worker unless the same job is running; returns the job's id."""
         job = self.id(use_case, **args)
+        try:
+            return self._started(job, use_case, args)
+        except OSError as exc:
+            raise StoreError(
+                f"The work cannot be started: {exc.strerror or exc} ({self._folder}). Nothing was changed. "
+                "Make room on the disk, or mend the folder's rights, then try again."
+            ) from exc
+
+    def _started(self, job: str, use_case: str, args: Mapping[str, object]) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
         until = time.monotonic() + _LEAVING_S
         while (held := _try_lock(self._path(job, "lock"))) is None:
@@ -188,7 +198,8 @@ def work(path: Path, perform: Perform) -> None:
             raise CancelledError("Stopped. Nothing was changed.")
         if now - last[0] >= _TELL_EVERY_S or fraction >= 1.0:
             last[:] = [now, fraction]
-            _write(state, _state("running", fraction, message, os.getpid(), started))
+            with suppress(OSError):  # a full disk stops the work itself where it matters, not its progress bar
+                _write(state, _state("running", fraction, message, os.getpid(), started))
 
     signal.signal(signal.SIGTERM, lambda *_: cancel.touch())
     _write(state, _state("running", 0.0, "Starting", os.getpid(), started))
@@ -232,9 +243,9 @@ def _write(path: Path, value: Mapping[str, object]) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a machine without power leaves an empty file, or one of zeros
         return None
-    return found
+    return found if isinstance(found, dict) else None
 
 
 def _try_lock(path: Path) -> IO[bytes] | None:

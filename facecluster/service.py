@@ -25,6 +25,7 @@ from facecluster.erasing import Erasing
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
 from facecluster.importing import ImportReport
+from facecluster.meanwhile import Look
 from facecluster.model import ChangeRecord, FaceId, Fetched, Mark, PersonId, Question, RunRecord, UserId
 from facecluster.plan import Plan
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
@@ -471,15 +472,17 @@ class Service:
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _say(self, say: Callable[[Draft], str]) -> int:
-        """Apply what `say` drafts on the newest snapshot; built anew where somebody else wrote meanwhile.
+        """Apply what `say` drafts on the newest snapshot; built anew where others wrote of other things meanwhile.
 
         Returns the revision that this made, which another may have followed already; where there was nothing to say,
         the one in force.
         """
+        look = Look()
 
         def build() -> int:
             draft = Draft(self.view().snapshot)
             title = say(draft)
+            look.must_allow(draft)
             return self._people.apply(draft.change(self.user, title)) if draft.decisions else draft.snapshot.revision
 
         return self._retried(build)

@@ -279,6 +279,66 @@ class Histories(RuleBasedStateMachine):
         with pytest.raises(InputError, match="waits for an answer"):
             self.service.answer(question, is_yes)
 
+    @rule(i=numbers, is_yes=st.booleans())
+    def answer_what_is_asked(self, i, is_yes):
+        state = self.service.view().state
+        if state.keeps and i % 2:
+            self.answer_keep(is_yes)
+        elif state.questions:
+            self.answer(i, is_yes)
+
+    @rule(i=numbers, n=st.integers(1, 3))
+    def confirm_some(self, i, n):
+        faces = self.faces_of(self.person(i))[:n] if self.person(i) is not None else []
+        if faces:
+            self.service.confirm(self.person(i), faces)
+            self.wrote(pins=dict.fromkeys(faces, self.service.view().owner(faces[0])))
+
+    @rule(i=numbers, j=numbers, is_chosen=st.booleans())
+    def choose_a_cover(self, i, j, is_chosen):
+        person = self.person(i)
+        faces = self.faces_of(person) if person is not None else []
+        if faces:
+            face = faces[j % len(faces)] if is_chosen else None
+            self.service.set_cover(person, face)
+            self.wrote()
+            assert self.latest.get(("cover", person, "")) == face
+
+    @rule(i=numbers, j=numbers, elsewhere=st.booleans())
+    def tell_apart(self, i, j, elsewhere):
+        one, other = self.person(i), self.person(j)
+        if one is None or one == other or not self.faces_of(one) or not self.faces_of(other):
+            return
+        view = self.service.view()
+        pins = {view.anchors(person)[0]: person for person in (one, other)}
+        (self.other if elsewhere else self.service).tell_apart([one, other])
+        self.wrote(pins=pins)
+
+    @rule(i=numbers, n=st.integers(1, 2))
+    def split(self, i, n):
+        person = self.person(i)
+        faces = self.faces_of(person) if person is not None else []
+        if len(faces) <= n:
+            return
+        before = dict(self.service.view().snapshot.facts)
+        self.service.split(person, [faces[:n]])
+        now = self.service.view().snapshot.facts
+        self.wrote(pins={key[1]: value for key, value in now.items() if key[0] == "pin" and before.get(key) != value})
+        assert {self.service.view().owner(face) for face in faces[:n]}.isdisjoint({person, None})
+
+    @rule(blur_threshold=st.sampled_from([0.0, 50.0]))
+    def rebuild(self, blur_threshold):
+        self.service.prepare(blur_threshold, (1,), rebuild=True)
+        self.wrote()
+        assert dict(self.service.view().snapshot.facts) == self.latest, "a computation wrote something"
+
+    @rule(i=numbers, j=numbers)
+    def compare_two_runs(self, i, j):
+        runs = self.service.runs()
+        if len(runs) > 1:
+            self.service.compared(runs[i % len(runs)].id, runs[j % len(runs)].id)
+            self.wrote()
+
     @rule()
     def undo_the_last(self):
         self.undo(0)
@@ -425,8 +485,11 @@ def _servers_end():
 
 @pytest.fixture(scope="module", autouse=True)
 def _template(tmp_path_factory):
+    make_template(tmp_path_factory.mktemp("template"))
+
+
+def make_template(folder):
     """A library with its hierarchies, copied for each history."""
-    folder = tmp_path_factory.mktemp("template")
     service = small_library.make_library(folder, publish=False)
     for blur_threshold in (0.0, 50.0):
         service.prepare(blur_threshold, (1, 2, 3))

@@ -13,6 +13,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from facecluster.errors import StoreDataError, StoreDeniedError, StoreError, StoreUnavailableError
 from facecluster.model import UserId
+from facecluster.stores.drives import journal_for
 
 FORMAT = 2
 
@@ -68,7 +69,7 @@ class Database:
     """The SQLite file of one user: one connection a thread, errors translated, writes serialised.
 
     Full sync and WAL: a commit that returned survives power loss, and readers keep their snapshot while
-    another process writes.
+    another process writes. On a drive of a network there is no WAL, and readers wait.
     """
 
     def __init__(self, folder: Path, user: UserId) -> None:
@@ -100,7 +101,7 @@ class Database:
         if db is None:
             # Transactions are ours to begin and end: isolation_level=None keeps sqlite3 from guessing.
             db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
-            _write_ahead(db)
+            _set_journal(db, journal_for(self.folder))
             # Deleted rows are overwritten: who was erased is not left behind in free pages of the file.
             for pragma in ("synchronous=full", "foreign_keys=on", "secure_delete=on"):
                 db.execute(f"pragma {pragma}")
@@ -130,7 +131,7 @@ class Database:
         try:
             # Where somebody does, SQLite raises nothing: it says so in the first column.
             return bool(db.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0)
-        except sqlite3.OperationalError:  # the deletion itself is written
+        except sqlite3.DatabaseError:  # the deletion itself is written
             return False
         finally:
             db.execute(f"pragma busy_timeout = {int(_PATIENCE_S * 1000)}")
@@ -157,11 +158,23 @@ class Database:
         db.execute(begin)
         try:
             yield db
-            db.execute("commit")
+            _commit(db)
         except BaseException:
             if db.in_transaction:  # a full disk makes SQLite roll back by itself
                 db.execute("rollback")
             raise
+
+
+_COMMITTING = "while it was being completed"
+
+
+def _commit(db: sqlite3.Connection) -> None:
+    """End a transaction; a disk that fails here may have everything all the same, as the next process will find."""
+    try:
+        db.execute("commit")
+    except sqlite3.OperationalError as exc:
+        exc.add_note(_COMMITTING)
+        raise
 
 
 # SQLite waits for locks by itself, but not here, where two processes that just made the file both want it alone.
@@ -171,8 +184,8 @@ class Database:
     wait=wait_random(0.01, 0.05),
     reraise=True,
 )
-def _write_ahead(db: sqlite3.Connection) -> None:
-    db.execute("pragma journal_mode=wal")
+def _set_journal(db: sqlite3.Connection, journal: str) -> None:
+    db.execute(f"pragma journal_mode={journal}")
 
 
 @contextmanager
@@ -191,9 +204,10 @@ def translated(path: Path) -> Iterator[None]:
                 f"The library {path} cannot be written: {exc}. Nothing was changed. Check the folder's rights, "
                 "or set FACECLUSTER_LIBRARY to another one."
             ) from exc
-        raise StoreError(
-            f"The library {path} failed: {exc}. Nothing was written. Check the disk, then try again."
-        ) from exc
+        outcome = "Nothing was written. Check the disk, then try again."
+        if _COMMITTING in getattr(exc, "__notes__", ()):
+            outcome = "Whether this was written shows when the library is opened again: all of it or nothing. Reload."
+        raise StoreError(f"The library {path} failed: {exc}. {outcome}") from exc
     except sqlite3.DatabaseError as exc:
         raise StoreDataError(
             f"The library {path} cannot be read: {exc}. Nothing was written. Restore it from a backup."

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster.errors import InputError, StoreDataError, StoreDeniedError, StoreUnavailableError
+from facecluster.errors import InputError, StoreDataError, StoreDeniedError, StoreError, StoreUnavailableError
 from facecluster.model import Coverage, FaceBatch, FaceId, FaceSet, Fetched, content_fingerprint
 from facecluster.ports import Progress
 from facecluster.stores.local import Database, translated
@@ -88,7 +88,8 @@ class LocalFaceStore:
                 self._write_vectors(db, meta, old_ids, self.mapped(meta, len(old_ids)), batch, changed)
             replaced = sum(batch.ids[i] in known for i in changed)
             _recount(db, meta, len(changed) - replaced)
-        self.sweep()
+        with suppress(StoreError):  # the faces are written: what is left over goes at the next write
+            self.sweep()
         return len(changed) - replaced, replaced, len(batch.ids) - len(changed)
 
     def fill(self, db: sqlite3.Connection, batches: Iterable[FaceBatch]) -> None:

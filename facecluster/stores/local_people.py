@@ -28,6 +28,9 @@ from facecluster.stores.refusals import changed_meanwhile, no_run, run_not_kept,
 
 ERASED_TITLE = "A change about somebody who was erased"
 
+# By the change that published a run, not by its clock, which may be set back: a run and its change bear the same time.
+# The change that is being written is not in the log yet.
+_NEWEST_FIRST = "order by coalesce((select max(revision) from log where log.at = runs.at), 9e18) desc, at desc, id"
 _ABOUT_RUNS = ("live_run", "run_name")
 _VALUE_IS_AN_ID = ("pin", "cover", "merged_into")
 
@@ -94,7 +97,7 @@ class LocalPeopleStore:
         """Published runs, newest first."""
         with self._db.read() as db:
             rows = db.execute(
-                "select id, at, author, params, n_faces, n_people, n_noise from runs order by at desc, id"
+                f"select id, at, author, params, n_faces, n_people, n_noise from runs {_NEWEST_FIRST}"  # noqa: S608
             ).fetchall()
         return [RunRecord(i, at, author, json.loads(p), f, n, z) for i, at, author, p, f, n, z in rows]
 
@@ -215,7 +218,7 @@ def _check_live_run(db: sqlite3.Connection, was_live: str | None) -> None:
 
 def _prune(db: sqlite3.Connection, was_live: str | None) -> None:
     """Let go of runs that are neither new, nor shown now or a moment ago, nor named."""
-    ids = [row[0] for row in db.execute("select id from runs order by at desc, id")]
+    ids = [row[0] for row in db.execute(f"select id from runs {_NEWEST_FIRST}")]  # noqa: S608
     named = {row[0] for row in db.execute("select subject from facts where kind = 'run_name'")}
     asked_for = {*named, was_live, _live_run(db)}
     for run_id in ids[KEPT_RUNS:]:

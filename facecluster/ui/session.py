@@ -18,6 +18,7 @@ from facecluster.config import Settings, load_settings
 from facecluster.errors import FaceClusterError, StoreError, StoreUnavailableError
 from facecluster.jobs import Jobs
 from facecluster.leftovers import look_alike_now
+from facecluster.meanwhile import and_said, standing_on
 from facecluster.model import FaceId, PersonId
 from facecluster.ports import KEPT_RUNS as KEPT_RUNS
 from facecluster.service import Service
@@ -176,7 +177,8 @@ def one_look() -> Iterator[None]:
     """
     with ExitStack() as kept:
         with st.spinner("Looking at faces and people"):
-            kept.enter_context(service().held())
+            shown = kept.enter_context(service().held())
+            st.session_state["fc_seen"] = service().user, shown.snapshot.facts
             look = _look.set(_Look(settings(), service(), is_demo()))
             kept.callback(_look.reset, look)
         yield
@@ -206,12 +208,17 @@ def act(do: Callable[[], object], text: str = "", confirm: PersonId | None = Non
     """
     with told():
         before = service().view()
-        made = do()
+        seen = st.session_state.get("fc_seen")
+        # What was seen of another library says nothing of this one.
+        with standing_on(seen[1] if seen is not None and seen[0] == service().user else None):
+            made = do()
         # By the number that it returns: another window may have written since, and undoing that is not offered here.
         after = made + 1 if isinstance(made, int) else None
         with suppress(StoreError):  # it is written; that its title cannot be read must not say otherwise
             record = next(iter(service().history(1, after)), None)
             if record is not None and record.revision > before.snapshot.revision:
+                if seen is not None:  # a click that comes before the page is drawn anew stands on this one
+                    st.session_state["fc_seen"] = seen[0], and_said(seen[1], record)
                 undone_by = None if record.n_erased else record.revision
                 alike = look_alike_now(before, service().view())
                 st.session_state["fc_news"] = News(text or record.title, undone_by, confirm, alike)

@@ -88,3 +88,29 @@ def test_a_heading_on_noise_takes_nothing_from_whom_another_window_gave_it_to(ap
     page.button(key=f"deed-{section.id}-all").click().run()
     assert {other.view().owner(face) for face in section.ids[1:]} == {section.person}
     assert other.view().owner(section.ids[0]) == ben
+
+
+def test_a_run_that_another_window_named_keeps_that_name_until_one_has_seen_it(app, other, texts):
+    run = other.view().snapshot.run.id
+
+    def field(page):
+        return next(f for f in page.text_input if str(f.key).startswith(f"name-run-{run}-"))
+
+    page = app("history")
+    other.name_run(run, "theirs")
+    field(page).set_value("mine").run()
+    assert not page.exception
+    assert "the name of the run" in texts(page)
+    assert "is “theirs” now (it was not said, and you said “mine”). Nothing was changed." in texts(page)
+    assert other.view().snapshot.facts["run_name", run, ""] == "theirs"
+    field(page).set_value("mine").run()  # the page has shown it by now
+    assert other.view().snapshot.facts["run_name", run, ""] == "mine"
+
+
+def test_clicks_that_follow_each_other_stand_on_what_the_first_one_said(app, other):
+    run = other.view().snapshot.run.id
+    page = app("history")
+    for name in ("one", "two", "three"):
+        next(f for f in page.text_input if str(f.key).startswith(f"name-run-{run}-")).set_value(name).run()
+        assert not page.exception
+        assert other.view().snapshot.facts["run_name", run, ""] == name
