@@ -180,6 +180,10 @@ class Tab:
         """What a component was given."""
         return json.loads(self.widget(key).proto.json)
 
+    def part(self, grid: str, part: str) -> Any:
+        """What a face grid was told beside its list: "order" or "now"."""
+        return self.data(f"{grid}-{part}")["value"]
+
     def texts(self) -> list[str]:
         """What stands in `st.text`."""
         return [drawn.proto.body for drawn in self.drawn("text")]
