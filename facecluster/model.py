@@ -165,6 +165,11 @@ class FaceSet:
         numbers: dict[str, int] = {"": -1}
         return np.fromiter((numbers.setdefault(key, len(numbers) - 1) for key in self.photo), np.int32, len(self.photo))
 
+    @cached_property
+    def n_photos(self) -> int:
+        """Photos that are known."""
+        return int(self.photo_number.max(initial=-1)) + 1
+
     def sharp(self, blur_threshold: float) -> NDArray[np.bool_]:
         """Shape (n_faces,): not blurred; a face without a score counts as sharp."""
         return ~(self.blur_score < blur_threshold)

@@ -105,6 +105,7 @@ class Curator:
             await self._tab.close()
 
     async def think(self) -> None:
+        """Look at what is there."""
         await asyncio.sleep(self._random.uniform(*THINK_S) * self._pace)
 
     async def once(self, act: str) -> None:
@@ -114,15 +115,18 @@ class Curator:
     # --- acts --------------------------------------------------------------------------------------------------------
 
     async def people(self) -> None:
+        """The grid of everybody, and the pictures in sight."""
         await self._do("People", "view", lambda: self._tab.go("people"))
         await self._look("people-grid")
 
     async def search(self) -> None:
+        """Type a part of a name, and clear it."""
         await self._at("people", "people-search")
         for typed in (self._random.choice(("grace", "ada", "named", "q")), ""):
             await self._do("search", "view", lambda text=typed: self._tab.type("people-search", text))
 
     async def sort(self) -> None:
+        """Another order, and the usual one again."""
         await self._at("people", "people-sort")
         for order in (self._random.choice(("Fewest faces", "Name", "Unnamed first")), "Most faces"):
             await self._do("sort", "view", lambda chosen=order: self._tab.choose("people-sort", chosen))
@@ -133,6 +137,7 @@ class Curator:
         await self._look("people-grid", self._random.randrange(20) * IN_SIGHT)
 
     async def person(self) -> None:
+        """Somebody from the grid, with all their faces."""
         await self._at("people", "people-grid")
         who = self._somebody()
         if who is not None:
@@ -156,6 +161,7 @@ class Curator:
             self._log.failures.append(f"curator {self.seed} named {who[0]} {name!r}, and nothing said so: {said[:3]}")
 
     async def tune(self) -> None:
+        """Where people are found: another place of the slider that says how strict."""
         if not self._tab.has("tune-epsilon", starts=True):
             await self._do("Tune", "extract", lambda: self._tab.go("tune"))
         slider = self._tab.widget("tune-epsilon", starts=True).proto
@@ -164,10 +170,12 @@ class Curator:
         await self._do("move a slider", "extract", lambda: self._tab.slide(key, at))
 
     async def noise(self) -> None:
+        """Faces that are nobody's."""
         await self._do("Noise", "view", lambda: self._tab.go("noise"))
         await self._look("noise-nobody-grid")
 
     async def find(self) -> None:
+        """Whom a loose face looks like."""
         if not self._tab.has("find-loose-grid"):
             await self._do("Find", "view", lambda: self._tab.go("find"))
         faces = self._tab.data("find-loose-grid")["ids"] if self._tab.has("find-loose-grid") else []
@@ -177,9 +185,11 @@ class Curator:
             await self._look("find-grid")
 
     async def history(self) -> None:
+        """What was changed."""
         await self._do("History", "view", lambda: self._tab.go("history"))
 
     async def review(self) -> None:
+        """The first question, answered or left."""
         await self._do("Review", "view", lambda: self._tab.go("review"))
         letter = self._random.choices("YNS", (1, 4, 2))[0]
         if self._tab.has(f"review-{letter}-", starts=True):

@@ -112,7 +112,7 @@ def tracebacks(dashboard: Dashboard) -> list[str]:
 
 
 def percentiles(timed: Sequence[Timed]) -> str:
-    """ "0.12/0.50/0.90 s": the 50th, 95th and 99th."""
+    """The 50th, 95th and 99th: "0.12/0.50/0.90 s"."""
     found = np.percentile([one.seconds for one in timed], (50, 95, 99))
     return "/".join(f"{value:.2f}" for value in found) + " s"
 

@@ -64,10 +64,9 @@ def _sidebar() -> None:
                 st.text("Demo library, drawn faces")
             else:
                 st.text(f"Library of {session.settings().user}")
-            photos = len({photo for photo in view.faces.photo if photo})
             st.text(widgets.faces(len(view.faces)))
-            if photos:
-                st.text(widgets.plural(photos, "photo", "photos"))
+            if view.faces.n_photos:
+                st.text(widgets.plural(view.faces.n_photos, "photo", "photos"))
             st.text("All saved")
             fetching.aside()
         if session.is_demo():

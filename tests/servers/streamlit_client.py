@@ -178,7 +178,8 @@ class Tab:
 
     def data(self, key: str) -> Any:
         """What a component was given."""
-        return json.loads(self.widget(key).proto.json)
+        proto = self.widget(key).proto
+        return json.loads(proto.bytes if proto.WhichOneof("data") == "bytes" else proto.json)
 
     def part(self, grid: str, part: str) -> Any:
         """What a face grid was told beside its list: "order" or "now"."""
