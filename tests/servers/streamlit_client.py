@@ -1,7 +1,7 @@
 """A tab of the dashboard without a browser: Streamlit's websocket protocol, as far as its own frontend speaks it.
 
-Written against Streamlit 1.67: protobuf `BackMsg` up, `ForwardMsg` down, over `/_stcore/stream`. A tab keeps the tree of
-elements, the values of widgets that were touched, and the large messages that the server may refer to by their hash.
+Written against Streamlit 1.67: protobuf `BackMsg` up, `ForwardMsg` down, over `/_stcore/stream`. A tab keeps the tree
+of elements, the values of widgets that were touched, and the large messages that the server may refer to by their hash.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A few curators at once on a real server: everything is answered, nothing fails, nobody sees another library."""
 
 import asyncio
-import random
 
 import numpy as np
 import psutil
@@ -9,8 +8,8 @@ import pytest
 from servers.streamlit_client import Tab
 from small_library import faces, open_library, write_faces
 
-from trust.curators import ACTS, Curator, Log, Owner, Timed
-from trust.load import by_act, client, crowd, start, stop, too_slow, tracebacks, warm, weight
+from trust.curators import ACTS, Log, Owner, Timed
+from trust.load import by_act, crowd, start, stop, too_slow, tracebacks, warm, weight
 from trust.soak import judged, slope
 
 OWNER = Owner("local", "anna")
@@ -77,9 +76,9 @@ def test_percentiles_above_what_is_promised_are_failures():
 
 
 def test_memory_that_grows_is_a_failure_and_memory_that_wavers_is_none():
-    rng = random.Random(3)
+    rng = np.random.default_rng(3)
     at = [5.0 * i for i in range(720)]
-    wavers = [500 + rng.gauss(0, 3) for _ in at]
+    wavers = [500 + rng.normal(0, 3) for _ in at]
     grows = [value + 60 * t / 3600 for value, t in zip(wavers, at, strict=True)]
     assert abs(slope(at, grows)[0] - 60) < 3
     assert not judged(at, wavers, [40] * len(at), 3600, timed()).failures

@@ -69,11 +69,11 @@ def test_two_sessions_have_one_list(demo_library, app, monkeypatch):
     assert [row[0] for row in parts(third)["now"]["changed"].values()] == ["Anna"]
 
 
-def test_a_list_serves_no_other_library(demo_library, app, monkeypatch):
+def test_a_list_serves_no_other_library(app):
     """The same tiles of other faces, or under other addresses, are another list."""
     app("people")
     (held, *_) = face_lists._shared
-    faces = demo_library.view().faces
+    faces = held.faces()
     assert held.serves(held.rows, held.shape, faces)
     assert not held.serves(held.rows, held.shape + 1, faces)
     assert not held.serves(held.rows, held.shape, replace(faces))
