@@ -9,13 +9,17 @@ from contextlib import asynccontextmanager, suppress
 
 from facecluster.ui import crops
 
-# Seconds. A collection looks at all that was ever loaded, 0.2 s at 100,000 faces in which no session's page moves.
+# Seconds. No session's page moves while a collection looks for what nothing refers to any more.
 _EVERY_S = 60.0
 
 
 @asynccontextmanager
 async def lifespan(app: object) -> AsyncIterator[None]:
     """While the server runs, pictures are served and garbage is collected."""
+    # Modules are four fifths of what a collection looks at (0.17 of 0.20 s at 100,000 faces), and they stay. Nobody is
+    # here yet, so nothing of a session is kept with them.
+    gc.collect()
+    gc.freeze()
     async with crops.lifespan(app):
         collecting = asyncio.create_task(_collect(), name="collect garbage")
         try:
