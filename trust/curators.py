@@ -96,7 +96,11 @@ class Curator:
             await self._tab.close()
 
     async def everything(self) -> None:
-        """Come, do each act once, and leave: what is loaded or compiled once is there afterwards."""
+        """Come, do each act once, and leave: what is loaded or compiled once is there afterwards.
+
+        Noise compares all loose faces the first time, half a minute of a processor at 100,000 faces.
+        """
+        self._tab.patience_s = 600.0
         try:
             await self._do("come", "view", lambda: self._tab.open(cookies=self._owner.cookies))
             for act in ACTS:

@@ -58,8 +58,15 @@ class Answered:
 class Tab:
     """A tab. `on_bytes` sees each message as it came."""
 
-    def __init__(self, url: str, http: httpx.AsyncClient, on_bytes: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        http: httpx.AsyncClient,
+        on_bytes: Callable[[bytes], None] | None = None,
+        patience_s: float = 120.0,
+    ) -> None:
         self.url = url
+        self.patience_s = patience_s
         self.page = ""
         self.query = ""
         self.session_id = ""
@@ -202,7 +209,6 @@ class Tab:
         page: str = "",
         page_name: str = "",
         began: float | None = None,
-        patience_s: float = 120.0,
     ) -> Answered:
         assert self._socket is not None, "open it first"
         message = BackMsg()
@@ -222,9 +228,9 @@ class Tab:
         start = time.perf_counter() if began is None else began
         await self._socket.send(message.SerializeToString())
         try:
-            await asyncio.wait_for(self._finished.wait(), patience_s)
+            await asyncio.wait_for(self._finished.wait(), self.patience_s)
         except TimeoutError:
-            raise AskedInVainError(f"No answer within {patience_s:g} s on {self.page}.") from None
+            raise AskedInVainError(f"No answer within {self.patience_s:g} s on {self.page}.") from None
         if self._reader is not None and self._reader.done():
             raise AskedInVainError("The server closed the connection.")
         return Answered(time.perf_counter() - start, self.n_bytes - before)
