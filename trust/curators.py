@@ -95,15 +95,17 @@ class Curator:
         finally:
             await self._tab.close()
 
-    async def everything(self) -> None:
+    async def everything(self, n_settings: int = 0) -> None:
         """Come, do each act once, and leave: what is loaded or compiled once is there afterwards.
 
+        `n_settings` more places of the slider fill the kept plans, whose number is bounded, so that their memory does
+        not count as the sessions'.
         Noise compares all loose faces the first time, half a minute of a processor at 100,000 faces.
         """
         self._tab.patience_s = 600.0
         try:
             await self._do("come", "view", lambda: self._tab.open(cookies=self._owner.cookies))
-            for act in ACTS:
+            for act in (*ACTS, *["tune"] * n_settings):
                 await self.once(act)
         finally:
             await self._tab.close()

@@ -34,6 +34,7 @@ SIZES = (100_000, 10_000)  # faces
 MOST_S: dict[Kind, float] = {"view": 1.0, "extract": 2.0}  # at the 95th percentile
 MOST_GROWTH = 1.10
 BACK_WITHIN_S = 180.0
+N_SETTINGS = 12  # plans that the server keeps for going back
 ARRIVE_S = 20.0  # fifty curators do not come in the same second
 OWNER = Owner("local", "face")
 
@@ -67,11 +68,13 @@ def serving(n_faces: int) -> Iterator[Dashboard]:
             stop(dashboard)
 
 
-async def warm(dashboard: Dashboard, seed: int, log: Log, owners: Sequence[Owner] = (OWNER,)) -> None:
+async def warm(
+    dashboard: Dashboard, seed: int, log: Log, owners: Sequence[Owner] = (OWNER,), n_settings: int = 0
+) -> None:
     """One curator of each library does everything once: what is loaded or compiled once is no session's."""
     async with client() as http:
         for owner in owners:
-            await Curator(dashboard.url, http, owner, seed, log, pace=0.0).everything()
+            await Curator(dashboard.url, http, owner, seed, log, pace=0.0).everything(n_settings)
 
 
 async def crowd(
@@ -154,7 +157,7 @@ async def tried(n_faces: int, n_sessions: int, seconds: float, seed: int) -> Fou
     log, where = Log(), f"{n_faces // 1000}k faces"
     with serving(n_faces) as dashboard:
         server = psutil.Process(dashboard.process.pid)
-        await warm(dashboard, seed, log)
+        await warm(dashboard, seed, log, n_settings=N_SETTINGS)
         log.timed.clear()
         before = weight(server)
         work = asyncio.create_task(crowd(dashboard, n_sessions, seconds, seed, log))
