@@ -24,6 +24,7 @@ MOST_MB_AN_HOUR = 1.0
 MORE_HANDLES = 8  # pictures and sockets in flight
 _EVERY_S = 5.0
 _WARM_UP_S = 600.0
+_LEAST_S = 900.0  # two megabytes of a young process would be hundreds an hour
 
 
 def slope(seconds: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
@@ -69,8 +70,8 @@ def judged(at: Sequence[float], memory: Sequence[float], handles: Sequence[int],
     """What the samples come to."""
     first = next((i for i, t in enumerate(at) if t >= min(_WARM_UP_S, seconds / 4)), 0)
     found = Found(len(log.timed), list(log.failures))
-    if len(at) - first < 3:
-        found.failures.append("too short for a slope: give it more minutes")
+    if at[-1] - at[first] < _LEAST_S:
+        found.not_run = f"too short for a slope: {_LEAST_S / 60:.0f} minutes after the warm-up are the least"
         return found
     growth, error = slope(at[first:], memory[first:])
     n_first, n_last = (int(np.median(some)) for some in (handles[first:][:20], handles[-20:]))

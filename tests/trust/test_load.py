@@ -83,6 +83,7 @@ def test_memory_that_grows_is_a_failure_and_memory_that_wavers_is_none():
     assert abs(slope(at, grows)[0] - 60) < 3
     assert not judged(at, wavers, [40] * len(at), 3600, timed()).failures
     assert "memory grows by" in judged(at, grows, [40] * len(at), 3600, timed()).failures[0]
+    assert "too short" in judged(at[:100], grows[:100], [40] * 100, 500, timed()).not_run
     leaks = [40 + i // 50 for i in range(len(at))]
     assert "file handles grow" in judged(at, wavers, leaks, 3600, timed()).failures[0]
 
