@@ -5,7 +5,7 @@ import streamlit as st
 if __name__ != "__main__":
     from streamlit.runtime.pages_manager import PagesManager
 
-    from facecluster.ui import crops, doorway, face_map, starting
+    from facecluster.ui import crops, doorway, face_map, housekeeping, starting
     from facecluster.ui.gate import GATE
     from facecluster.ui.headers import MIDDLEWARE
 
@@ -18,7 +18,7 @@ if __name__ != "__main__":
         __file__,
         routes=[*crops.ROUTES, *face_map.ROUTES],
         middleware=[*MIDDLEWARE, *GATE],
-        lifespan=crops.lifespan,
+        lifespan=housekeeping.lifespan,
         on_script_error=doorway.on_error,
     )
 else:

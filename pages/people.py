@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import blended, face_grid, fetching, pictures, session, uploading, widgets
+from facecluster.ui import face_grid, fetching, people_rows, pictures, session, uploading, widgets
 
 SCOPE = "people"
 MOST_APART = 8  # people told apart at once: each of them from each
@@ -11,21 +11,20 @@ SORTS = {"most faces": "Most faces", "fewest faces": "Fewest faces", "name": "Na
 
 def main() -> None:
     view = session.view()
-    everybody = view.people(show_hidden=True)
-    n_faces = sum(card.n_faces for card in everybody)
-    widgets.page_head("People", f"{widgets.plural(len(everybody), 'person', 'people')}, {widgets.faces(n_faces)}")
+    everybody = people_rows.everybody()
+    n_people = widgets.plural(len(everybody.cards), "person", "people")
+    widgets.page_head("People", f"{n_people}, {widgets.faces(everybody.n_faces)}")
     if not len(view.faces):
         uploading.no_faces("and this page shows who is on your photos.")
         return
     fetching.news()
     uploading.reports()
-    if not everybody:
+    if not everybody.cards:
         widgets.nobody_found()
         return
     without_faces()
-    without_pictures(card.cover for card in everybody[: widgets.PAGE])
-    n_hidden = sum(card.is_hidden for card in everybody)
-    cards, asked = filtered(n_hidden, sum(not (card.name or card.is_hidden) for card in everybody))
+    without_pictures(card.cover for card in everybody.cards[: widgets.PAGE])
+    cards, asked = filtered(everybody.n_hidden, everybody.n_unnamed)
     draw(everybody, cards, asked)
     if not cards:
         widgets.empty("Nobody of that name", "Clear the search, or show hidden people.")
@@ -37,21 +36,8 @@ def main() -> None:
 def draw(everybody, cards, asked: str) -> None:
     session.keep_selected(SCOPE, session.view().card_of)
     deeds = face_grid.Deeds(open=session.open_person, rename=session.name_or_ask, drop=merge)
-    shown = None if len(cards) == len(everybody) and cards == everybody else [card.id for card in cards]
-    warnings = blended.warnings()
-    face_grid.show(
-        SCOPE, [row(card, warnings.get(card.id, "")) for card in everybody], shown, deeds, label="People", spec=asked
-    )
-
-
-def row(card, warning) -> face_grid.Row:
-    return face_grid.Row(card.id, card.name, line(card), card.cover, card.n_faces, card.is_hidden, warning)
-
-
-def line(card) -> str:
-    n = "" if card.n_confirmed == card.n_faces else f"{card.n_confirmed:,} "
-    confirmed = f", {n}confirmed" if card.n_confirmed else ""
-    return widgets.faces(card.n_faces) + confirmed + (" · hidden" if card.is_hidden else "")
+    shown = None if cards == everybody.cards else [card.id for card in cards]
+    face_grid.show(SCOPE, everybody.rows, shown, deeds, label="People", spec=asked)
 
 
 def merge(people, onto) -> None:

@@ -16,8 +16,18 @@ const ROOMY = 960;
 const REPORT_MS = 250;
 const RESEND_MS = 4000;
 
+// The list comes as bytes of JSON, which the server makes once for all who look; it is read when it is another one.
+function readOnce(host, bytes) {
+  if (host.faceGridBytes !== bytes) {
+    host.faceGridBytes = bytes;
+    host.faceGridData = JSON.parse(new TextDecoder().decode(bytes));
+  }
+  return host.faceGridData;
+}
+
 export default function (component) {
-  const { data, parentElement, setTriggerValue, setStateValue } = component;
+  const { parentElement, setTriggerValue, setStateValue } = component;
+  const data = readOnce(parentElement, component.data);
   parentElement.faceGrid ??= new FaceGrid(parentElement, data.key);
   const grid = parentElement.faceGrid;
   grid.send = (acts) => setTriggerValue("acts", acts);

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Literal
-from weakref import ReferenceType, ref
 
 import streamlit as st
 
-from facecluster.model import FaceSet
-from facecluster.ui import crops, native_grid, session
+from facecluster.ui import crops, face_lists, native_grid, session
+from facecluster.ui.face_lists import FaceList
 from facecluster.ui.face_rows import Deeds as Deeds
 from facecluster.ui.face_rows import Row as Row
 from facecluster.ui.face_rows import Section as Section
 from facecluster.ui.face_rows import Target as Target
-from facecluster.view import View
 
-# Rows that may differ from the list before it is made anew.
-_MOST_CHANGED = 100
 # Grids whose lists a session holds: each person's faces are one of their own.
 _MOST_GRIDS = 8
 
@@ -42,35 +37,13 @@ _grid = st.components.v2.component(
 _part = st.components.v2.component(
     "facecluster_grid_part",
     js="""
-export default function ({ data }) {
+export default function ({ data: told }) {
+  const data = told instanceof Uint8Array ? JSON.parse(new TextDecoder().decode(told)) : told;
   (window.faceclusterParts ??= {})[`${data.key} ${data.part}`] = data.value;
   window.dispatchEvent(new CustomEvent("facecluster-part", { detail: data.key }));
 }
 """,
 )
-
-
-@dataclass(frozen=True)
-class _List:
-    """The list as the browser has it, and the rows it was made of."""
-
-    rows: tuple[Row, ...]
-    shape: int
-    data: Mapping[str, Any]
-    place: Mapping[str, int]
-    faces: ReferenceType[FaceSet]  # of whose pictures it has the names; an import brings others
-
-    def serves(self, rows: Sequence[Row], may_lack: bool) -> bool:
-        """Whether these tiles are in it, few of them told otherwise; of faces some may be gone."""
-        if len(rows) > len(self.rows) or len(rows) < (len(self.rows) / 2 if may_lack else len(self.rows)):
-            return False
-        n_changed = 0
-        for row in rows:
-            at = self.place.get(row.id)
-            if at is None or (row.face, row.is_hidden) != (self.rows[at].face, self.rows[at].is_hidden):
-                return False
-            n_changed += row != self.rows[at]
-        return n_changed <= _MOST_CHANGED
 
 
 @dataclass
@@ -82,7 +55,7 @@ class _Heard:
     turn: int = 0
     spec: object = None
     order: list[int] | None = None
-    list: _List | None = field(default=None, repr=False)
+    list: FaceList | None = field(default=None, repr=False)
 
 
 def show(
@@ -123,9 +96,10 @@ def show(
         return
     heard = _heard(key)
     view = session.view()
-    held = heard.list = _listed(heard.list, view, tuple(rows), label, kind, deeds, targets)
-    order = _ordered(heard, held, rows, shown, spec)
-    changed = {row.id: _told(row) for row in rows if row != held.rows[held.place[row.id]]}
+    some = rows if isinstance(rows, tuple) else tuple(rows)
+    held = heard.list = face_lists.listed(heard.list, view, some, key, label, kind, deeds, targets)
+    order = _ordered(heard, held, some, shown, spec)
+    changed = {row.id: _told(row) for row in held.changed(some)}
     turn = session.generation(key)
     now = {
         "changed": changed,
@@ -137,42 +111,17 @@ def show(
     }
     _grid(
         key=f"{key}-grid",
-        data={**held.data, "key": key},
+        data=held.sent,
         default={"selected": []},
         on_acts_change=lambda: _acted(key, deeds, sections),
         on_selected_change=lambda: _selected(key),
     )
-    told = {"version": held.data["version"], "spec": spec, "rows": order, "sections": _headings(view, sections)}
-    _part(key=f"{key}-order", data=_value(key, "order", told))
-    _part(key=f"{key}-now", data=_value(key, "now", now))
+    _part(key=f"{key}-order", data=face_lists.ordered(key, held, spec, order, view, sections))
+    _part(key=f"{key}-now", data={"key": key, "part": "now", "value": now})
 
 
 def _told(row: Row) -> list[Any]:
-    return [row.name, row.line, row.warning, _rounded(row.likeness)]
-
-
-def _rounded(likeness: tuple[float, float | None] | None) -> list[float | None] | None:
-    return None if likeness is None else [None if one is None else round(one, 3) for one in likeness]
-
-
-def _headings(view: View, sections: Sequence[Section]) -> list[dict[str, Any]]:
-    hosts = session.settings().image_hosts
-    return [
-        {
-            "id": section.id,
-            "title": section.title,
-            "line": section.line,
-            "picture": crops.name_of(view, section.face, hosts),
-            "deeds": [list(deed) for deed in section.deeds],
-            "n": section.n,
-        }
-        for section in sections
-        if section.n
-    ]
-
-
-def _value(key: str, part: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    return {"key": key, "part": part, "value": value}
+    return [row.name, row.line, row.warning, face_lists.rounded(row.likeness)]
 
 
 def _heard(key: str) -> _Heard:
@@ -185,58 +134,17 @@ def _heard(key: str) -> _Heard:
     return grids[key]
 
 
-def _listed(
-    held: _List | None,
-    view: View,
-    rows: tuple[Row, ...],
-    label: str,
-    kind: str,
-    deeds: Deeds,
-    targets: Sequence[Target],
-) -> _List:
-    """The list there is, while it holds these tiles and few of them changed; else a new one.
-
-    Faces that were given away stay in it, not shown: an act on a page of thousands sends a few of its rows.
-    """
-    base = crops.base_of(session.service(), view.faces)
-    is_named = deeds.rename is not None
-    shape = hash((base, label, kind, is_named, tuple(targets), *deeds.keys, deeds.hint))
-    is_same = held is not None and held.shape == shape and held.faces() is view.faces
-    if held is not None and is_same and held.serves(rows, may_lack=kind == "faces"):
-        return held
-    hosts = session.settings().image_hosts
-    data = {
-        "ids": [row.id for row in rows],
-        "names": [row.name for row in rows] if is_named else [],
-        "lines": [row.line for row in rows],
-        "warnings": {row.id: row.warning for row in rows if row.warning},
-        "likeness": [_rounded(row.likeness) for row in rows] if any(row.likeness for row in rows) else [],
-        "counts": [row.n_faces for row in rows] if is_named else [],
-        "pictures": [crops.name_of(view, row.face, hosts) for row in rows],
-        "targets": [{"id": t.id, "name": t.name, "picture": crops.name_of(view, t.face, hosts)} for t in targets],
-        "base": base,
-        "sizes": list(crops.SIZES),
-        "label": label,
-        "kind": kind,
-        "isNamed": is_named,
-        "keys": list(deeds.keys),
-        "passing": deeds.passing,
-        "hint": deeds.hint,
-    }
-    version = sha256(repr(data).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    place = {row.id: i for i, row in enumerate(rows)}
-    return _List(rows, shape, {**data, "version": version}, place, ref(view.faces))
-
-
 def _ordered(
-    heard: _Heard, held: _List, rows: Sequence[Row], shown: Sequence[str] | None, spec: str
+    heard: _Heard, held: FaceList, rows: tuple[Row, ...], shown: Sequence[str] | None, spec: str
 ) -> list[int] | None:
     """Places in the list of what is shown, None for all of it as it stands there.
 
     People stay where they were while nothing else was asked for of the same people; faces come as the page has them.
     """
-    asked = (held.data["version"], spec, frozenset(row.id for row in rows))
-    if heard.spec != asked or held.data["kind"] == "faces":
+    if held.kind == "faces" and shown is None and rows is held.rows:
+        return None
+    asked = (held.version, spec, frozenset(row.id for row in rows))
+    if heard.spec != asked or held.kind == "faces":
         heard.spec = asked
         order = [held.place[one] for one in (shown if shown is not None else (row.id for row in rows))]
         heard.order = None if order == list(range(len(held.rows))) else order

@@ -30,12 +30,21 @@ _SHORT = 12  # letters of a name that a button of a heading has room for
 
 @dataclass(frozen=True)
 class Arranged:
-    """What is drawn: sections, and a tile for each of their faces in the same order; which faces were asked for."""
+    """What is drawn: sections, and a tile for each of their faces in the same order; which faces were asked for.
+
+    Attributes
+    ----------
+    headings : tuple[face_grid.Section, ...]
+        Of the sections that have a title.
+    near : Mapping[FaceId, PersonId | None]
+        The nearest person of each face.
+    """
 
     sections: tuple[Section, ...]
     rows: tuple[face_grid.Row, ...]
     headings: tuple[face_grid.Section, ...]
     spec: str
+    near: Mapping[FaceId, PersonId | None]
 
     def section(self, id: str) -> Section | None:
         """A section by its id."""
@@ -79,7 +88,9 @@ def _arranged(
     warnings = _warnings(_view)
     rows = tuple(_row(section, at, warnings) for section in found for at in range(len(section.faces)))
     headings = tuple(_heading(_view, one, warnings, is_first=one is found[0]) for one in found)
-    return Arranged(found, rows, headings, f"{tab} {order} {is_sharp} {only}")
+    near = {one.face: one.person for section in found for one in section.faces}
+    titled = tuple(one for one in headings if one.title)
+    return Arranged(found, rows, titled, f"{tab} {order} {is_sharp} {only}", near)
 
 
 def _sections(view: View, left: Leftovers, tab: str, order: str, shown: frozenset[FaceId] | None) -> Iterable[Section]:
@@ -184,7 +195,7 @@ def alike_line(view: View, section: Section) -> str:
 def draw(tab: str, found: Arranged) -> None:
     """The grid with what can be done to a section, to what is selected, and to the face that has the focus."""
     scope = f"noise-{tab}"
-    near = {one.face: one.person for section in found.sections for one in section.faces}
+    near = found.near
     session.keep_selected(scope, near)
     deeds = face_grid.Deeds(
         open=_open,
@@ -199,7 +210,7 @@ def draw(tab: str, found: Arranged) -> None:
     )
     face_grid.show(
         scope, found.rows, None, deeds, label="Faces that are nobody's", kind="faces", spec=found.spec,
-        targets=_targets(found), sections=[one for one in found.headings if one.title],
+        targets=_targets(found), sections=found.headings,
     )  # fmt: skip
     widgets.action_bar(scope, "face", lambda chosen: _about_selected([FaceId(one) for one in chosen], near, scope))
     chosen = [FaceId(one) for one in session.selected(scope)]
@@ -235,7 +246,7 @@ def _answer(scope: str, found: Arranged, id: str, deed: str) -> None:
         give(scope, likely if deed == "likely" else faces, person)
 
 
-def _about_selected(chosen: list[FaceId], near: dict[FaceId, PersonId | None], scope: str) -> None:
+def _about_selected(chosen: list[FaceId], near: Mapping[FaceId, PersonId | None], scope: str) -> None:
     view, service, n = session.view(), session.service(), len(chosen)
     people = {near[face] for face in chosen}
     if len(people) == 1 and None not in people:

@@ -77,10 +77,9 @@ def _sidebar() -> None:
                 st.text("Demo library, drawn faces")
             else:
                 st.text("Your library" if session.has_sign_in() else f"Library of {session.settings().user}")
-            photos = view.faces.n_photos
             st.text(widgets.faces(len(view.faces)))
-            if photos:
-                st.text(widgets.plural(photos, "photo", "photos"))
+            if view.faces.n_photos:
+                st.text(widgets.plural(view.faces.n_photos, "photo", "photos"))
             st.text("All saved")
             fetching.aside()
         doorway.aside()

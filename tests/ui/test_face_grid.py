@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from facecluster.ui import crops, face_grid
+from facecluster.ui import crops, face_grid, face_lists
 
 SCOPE = "people"
 
@@ -22,7 +23,8 @@ def _served(monkeypatch):
 
 def parts(test: AppTest, scope: str = SCOPE) -> dict[str, dict]:
     """The list, the order and what changed, as the browser gets them."""
-    found = [json.loads(element.proto.json) for element in test.get("bidi_component") if element.proto.json]
+    protos = [element.proto for element in test.get("bidi_component")]
+    found = [json.loads(proto.bytes or proto.json) for proto in protos if proto.bytes or proto.json]
     return {sent.get("part", "list"): sent.get("value", sent) for sent in found if sent.get("key") == scope}
 
 
@@ -54,8 +56,31 @@ def test_a_name_changes_what_is_told_of_one_and_never_the_list(demo_library, app
     assert len(json.dumps(after["now"])) < 1000
 
 
+def test_two_sessions_have_one_list(demo_library, app, monkeypatch):
+    made = []
+    monkeypatch.setattr(face_lists, "_data", lambda *args, do=face_lists._data: made.append(args[2]) or do(*args))
+    first, second = app("people"), app("people")
+    demo_library.rename(demo_library.view().people()[0].id, "Anna")
+    first.run()
+    third = app("people")
+    lists = [parts(test)["list"]["version"] for test in (first, second, third)]
+    assert made.count(SCOPE) == 1
+    assert lists == lists[:1] * 3
+    assert [row[0] for row in parts(third)["now"]["changed"].values()] == ["Anna"]
+
+
+def test_a_list_serves_no_other_library(app):
+    """The same tiles of other faces, or under other addresses, are another list."""
+    app("people")
+    (held, *_) = face_lists._shared
+    faces = held.faces()
+    assert held.serves(held.rows, held.shape, faces)
+    assert not held.serves(held.rows, held.shape + 1, faces)
+    assert not held.serves(held.rows, held.shape, replace(faces))
+
+
 def test_the_list_is_made_anew_once_many_names_are_others(demo_library, app, monkeypatch):
-    monkeypatch.setattr(face_grid, "_MOST_CHANGED", 2)
+    monkeypatch.setattr(face_lists, "_MOST_CHANGED", 2)
     page = app("people")
     before = parts(page)
     for i, person in enumerate(before["list"]["ids"][:3]):

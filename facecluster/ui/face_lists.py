@@ -1,0 +1,185 @@
+"""The lists that face grids have in the browser, as bytes: made once for all sessions that show the same tiles.
+
+Streamlit writes what a component is given as JSON twice in every run, 0.3 s for 17,000 tiles, and each session had a
+list of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from weakref import ReferenceType, ref
+
+from facecluster.model import FaceSet
+from facecluster.ui import crops, session
+from facecluster.ui.face_rows import Deeds, Row, Section, Target
+from facecluster.view import View
+
+# Rows that may differ from the list before it is made anew.
+_MOST_CHANGED = 100
+# Lists, and headings, that are kept for other sessions; one of 17,000 faces takes 10 MB.
+_MOST_SHARED = 4
+
+
+@dataclass(frozen=True)
+class FaceList:
+    """A list as browsers have it, and the rows it was made of.
+
+    Attributes
+    ----------
+    sent : bytes
+        What the component is given: JSON.
+    place : Mapping[str, int]
+        Row number of each tile.
+    """
+
+    rows: tuple[Row, ...]
+    shape: int
+    kind: str
+    version: str
+    sent: bytes
+    place: Mapping[str, int]
+    faces: ReferenceType[FaceSet]  # of whose pictures it has the names; an import brings others
+
+    def changed(self, rows: Sequence[Row]) -> list[Row]:
+        """Those that are told otherwise by now."""
+        if rows is self.rows:
+            return []
+        before, place = self.rows, self.place
+        # Most rows are the same objects as before, and looking into two of them costs ten times as much.
+        return [row for row in rows if row is not before[place[row.id]] and row != before[place[row.id]]]
+
+    def serves(self, rows: tuple[Row, ...], shape: int, faces: FaceSet) -> bool:
+        """Whether these tiles are in it, few of them told otherwise; of faces some may be gone."""
+        if self.shape != shape or self.faces() is not faces:
+            return False
+        if rows is self.rows:
+            return True
+        least = len(self.rows) / 2 if self.kind == "faces" else len(self.rows)
+        if not least <= len(rows) <= len(self.rows):
+            return False
+        n_changed = 0
+        for row in rows:
+            at = self.place.get(row.id)
+            if at is None:
+                return False
+            before = self.rows[at]
+            if row is before:
+                continue
+            if (row.face, row.is_hidden) != (before.face, before.is_hidden):
+                return False
+            n_changed += row != before
+        return n_changed <= _MOST_CHANGED
+
+
+# The newest first. Sessions write it at the same time: a list that gets lost is made again.
+_shared: list[FaceList] = []
+_headings: list[tuple[Sequence[Section], FaceList, str, bytes]] = []
+
+
+def listed(
+    held: FaceList | None,
+    view: View,
+    rows: tuple[Row, ...],
+    key: str,
+    label: str,
+    kind: str,
+    deeds: Deeds,
+    targets: Sequence[Target],
+) -> FaceList:
+    """The list there is, while it holds these tiles and few of them changed; else another session's, or a new one.
+
+    Faces that were given away stay in it, not shown: an act on a page of thousands sends a few of its rows.
+    """
+    base = crops.base_of(session.service(), view.faces)
+    shape = hash(
+        (key, base, label, kind, deeds.rename is not None, tuple(targets), *deeds.keys, deeds.passing, deeds.hint)
+    )
+    for one in [held, *_shared] if held is not None else [*_shared]:
+        if one is not None and one.serves(rows, shape, view.faces):
+            return one
+    data = _data(view, rows, key, base, label, kind, deeds, targets)
+    version = sha256(data).hexdigest()[:16]
+    sent = b'{"version": "%s", %s' % (version.encode(), data[1:])
+    place = {row.id: i for i, row in enumerate(rows)}
+    made = FaceList(rows, shape, kind, version, sent, place, ref(view.faces))
+    _shared[:] = [made, *_shared[: _MOST_SHARED - 1]]
+    return made
+
+
+def _data(
+    view: View,
+    rows: Sequence[Row],
+    key: str,
+    base: str,
+    label: str,
+    kind: str,
+    deeds: Deeds,
+    targets: Sequence[Target],
+) -> bytes:
+    hosts = session.settings().image_hosts
+    is_named = deeds.rename is not None
+    told = {
+        "key": key,
+        "ids": [row.id for row in rows],
+        "names": [row.name for row in rows] if is_named else [],
+        "lines": [row.line for row in rows],
+        "warnings": {row.id: row.warning for row in rows if row.warning},
+        "likeness": [rounded(row.likeness) for row in rows] if any(row.likeness for row in rows) else [],
+        "counts": [row.n_faces for row in rows] if is_named else [],
+        "pictures": [crops.name_of(view, row.face, hosts) for row in rows],
+        "targets": [{"id": t.id, "name": t.name, "picture": crops.name_of(view, t.face, hosts)} for t in targets],
+        "base": base,
+        "sizes": list(crops.SIZES),
+        "label": label,
+        "kind": kind,
+        "isNamed": is_named,
+        "keys": list(deeds.keys),
+        "passing": deeds.passing,
+        "hint": deeds.hint,
+    }
+    return _bytes(told)
+
+
+def ordered(
+    key: str, held: FaceList, spec: str, order: Sequence[int] | None, view: View, sections: Sequence[Section]
+) -> bytes:
+    """Which of a list in which order, and the headings over it; JSON of the part "order"."""
+    if order is None:
+        for some, of, what, sent in [*_headings]:
+            if some is sections and of is held and what == f"{key} {spec}":
+                return sent
+    told = {"version": held.version, "spec": spec, "rows": order, "sections": _titles(view, sections)}
+    made = _bytes({"key": key, "part": "order", "value": told})
+    if order is None and sections:
+        _headings[:] = [(sections, held, f"{key} {spec}", made), *_headings[: _MOST_SHARED - 1]]
+    return made
+
+
+def _titles(view: View, sections: Sequence[Section]) -> list[dict[str, Any]]:
+    hosts = session.settings().image_hosts
+    return [
+        {
+            "id": section.id,
+            "title": section.title,
+            "line": section.line,
+            "picture": crops.name_of(view, section.face, hosts),
+            "deeds": [list(deed) for deed in section.deeds],
+            "n": section.n,
+        }
+        for section in sections
+        if section.n
+    ]
+
+
+def rounded(likeness: tuple[float, float | None] | None) -> list[float | None] | None:
+    """A likeness as the browser is told it."""
+    return None if likeness is None else [None if one is None else round(one, 3) for one in likeness]
+
+
+def _bytes(told: Mapping[str, Any]) -> bytes:
+    # Escaped, so that half a character in a name (which files may hold) does not stop the page.
+    return json.dumps(told).encode("ascii")
