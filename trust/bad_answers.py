@@ -15,8 +15,10 @@ from contracts import builders
 from servers.faults import Fault
 from servers.pinecone_server import PineconeServer
 
+from facecluster.config import load_settings
 from facecluster.errors import FaceClusterError
 from facecluster.service import Service
+from facecluster.wiring import open_service
 from trust.measure import Found, Measure, cases
 
 _BODIES = (
@@ -78,7 +80,7 @@ def hosted(folder: Path, kept: ExitStack) -> Hosted:
     }  # fmt: skip
 
     def opened(name: str) -> Service:
-        service = small_library.open_library(folder / name, None, user=user, **where)
+        service = open_service(load_settings(library=folder / name, user=user, **where))
         if service.must_fetch():
             service.fetch()
         return service

@@ -591,7 +591,7 @@ _ADDRESSES = (
 
 def addresses(w: World, i: int, rng: np.random.Generator) -> str:
     """A page whose address asks for what is not there, or for no such thing, shows itself and says so."""
-    odd = ("nan", "-1", "", "1e999", "../..", "\ud800", "x" * 9000, "\u202e", "<b>", "p-0", "inf", "\0")
+    odd = ("nan", "-1", "", "1e999", "../..", "\ufffd", "x" * 9000, "\u202e", "<b>", "p-0", "inf", "\0")
     name, query = _ADDRESSES[i % len(_ADDRESSES)]
     with dashboard(w.library) as page:
         test = page(name, **{key: value.format(odd[(i + i // 12) % 12]) for key, value in query.items()})

@@ -25,12 +25,24 @@ from facecluster.errors import (
     StoreUnavailableError,
 )
 from facecluster.findings import PRINTABLE
-from facecluster.model import UserId
+from facecluster.model import RunRecord, UserId
 from facecluster.stores.refusals import changed_meanwhile, no_run, run_not_kept, said_meanwhile
 
 MIGRATIONS = "supabase/migrations"
 _OUR_CODE = re.compile(r"\b(FC\d{3}) (\{.*\})", re.DOTALL)
 _TRIED_AGAIN = {"57014", "40001", "40P01"}  # a statement that took too long, two that stood in each other's way
+# What is read from the answer of a function, or from each row of it.
+_HAS: dict[str, frozenset[str]] = {
+    "fc_head": frozenset({"revision"}),
+    "fc_facts": frozenset({"revision", "count", "rows"}),
+    "fc_changes": frozenset({"revision", "live_faces", "records"}),
+    "fc_history": frozenset({"revision", "at", "author", "title", "decisions", "undoes", "n_erased"}),
+    "fc_runs": frozenset(RunRecord.__dataclass_fields__),
+    "fc_run": frozenset({"starts", "n_faces", "params", "fingerprint", "reason", "questions"}),
+    "fc_run_faces": frozenset("vols"),
+    "fc_apply": frozenset({"revision"}),
+    "fc_begin_run": frozenset({"status"}),
+}
 _T = TypeVar("_T")
 
 
@@ -95,9 +107,21 @@ class Functions:
             raise _AgainError(f"{type(exc).__name__} {exc}".strip(" .")) from exc
         except APIError as exc:
             raise _translated(exc, function) from exc
-        if not isinstance(found, answer):  # supabase-py hands over a reply that was cut short as plain text
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as exc:  # whatever stands before it
+            raise _AgainError(f"{function} was answered with what cannot be read ({type(exc).__name__})") from exc
+        # supabase-py hands over a reply that was cut short as plain text
+        if not isinstance(found, answer) or not _is_whole(function, found):
             raise _AgainError(f"{function} was answered with {str(found)[:60]!r}")
         return found
+
+
+def _is_whole(function: str, found: object) -> bool:
+    """Whether an answer has what is read from it: something else may have answered in the project's name."""
+    needed = _HAS.get(function, frozenset())
+    rows: list[object] = found if isinstance(found, list) else [found]
+    return not needed or all(
+        isinstance(row, dict) and needed <= row.keys() and isinstance(row.get("revision", 0), int) for row in rows
+    )
 
 
 def connect(settings: Settings, token: str, patience_s: float) -> Client:
