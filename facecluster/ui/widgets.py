@@ -94,7 +94,8 @@ def escaped(text: str) -> str:
     width stands before the word.
     """
     text = text.replace(":material/", ":\u2060material/")
-    return re.sub(r"([\\`*_\[\]#!|~<>:$&^={}])", r"\\\1", text)
+    text = re.sub(r"([\\`*_\[\]#!|~<>:$&^={}])", r"\\\1", text)
+    return re.sub(r"^(\s*\d*)([-+.)])", r"\1\\\2", text)  # what begins a list
 
 
 def whom(name: str, instead: str = "this person") -> str:
