@@ -191,20 +191,26 @@ def may_load(url: str, hosts: Sequence[str]) -> bool:
 
 def decoded(data: bytes, size: int | None = None) -> Image.Image:
     """RGB picture of at most `size` pixels a side, or the placeholder where the bytes turn out to be broken."""
-    try:
-        with _opened(data) as picture:
-            picture.draft("RGB", (size or picture.width, size or picture.height))
-            image = picture.convert("RGB")
-    except (InputError, *BROKEN):
+    image = _rgb(data, size)
+    if image is None:
         return placeholder(size or 112)
     if size:
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
     return image
 
 
+def _rgb(data: bytes, size: int | None = None) -> Image.Image | None:
+    try:
+        with _opened(data) as picture:
+            picture.draft("RGB", (size or picture.width, size or picture.height))
+            return picture.convert("RGB")
+    except (InputError, *BROKEN):
+        return None
+
+
 def square(data: bytes, size: int) -> bytes:
     """JPEG of `size` x `size` pixels: the middle of the picture, or the placeholder."""
-    image = decoded(data) if data else placeholder(size)
+    image = _rgb(data) or placeholder(size)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))

@@ -90,10 +90,10 @@ def called(name: str) -> str:
 def escaped(text: str) -> str:
     """Data as part of a widget's label, which Streamlit reads as markdown, also where the label is not shown.
 
-    Unescaped, a name could load a picture from anywhere. Icons are put in after escapes are read, so a joiner of no
-    width stands before the word.
+    Unescaped, a name could load a picture from anywhere. Icons are put in after escapes are read, and so are links for
+    whatever looks like an address, so joiners of no width stand in them.
     """
-    text = text.replace(":material/", ":\u2060material/")
+    text = re.sub(r":(?=material/|//)|\bwww(?=\.)|(?<=\w)@(?=\w)", "\\g<0>\u2060", text, flags=re.IGNORECASE)
     text = re.sub(r"([\\`*_\[\]#!|~<>:$&^={}])", r"\\\1", text)
     return re.sub(r"^(\s*\d*)([-+.)])", r"\1\\\2", text)  # what begins a list
 
