@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from facecluster.errors import ConfigError
+from facecluster.errors import ConfigError, keep_secret, keep_secrets_of
 
 SECRETS = Path(".streamlit") / "secrets.toml"
 
@@ -165,6 +165,16 @@ class Settings(BaseSettings):
         alias="SUPABASE_PUBLISHABLE_KEY",
         description="Publishable (anon) key of the project, where each user brings a token of their own.",
     )
+
+    def model_post_init(self, context: Any, /) -> None:
+        """From here on no message holds a key."""
+        del context
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                keep_secret(value.get_secret_value())
+            elif isinstance(value, str):
+                keep_secrets_of(value)
 
     @property
     def is_hosted(self) -> bool:

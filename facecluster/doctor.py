@@ -11,22 +11,19 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from facecluster.config import Settings
-from facecluster.errors import StoreUnavailableError
+from facecluster.errors import StoreUnavailableError, without_secrets
 from facecluster.findings import LIMIT_S, Finding, within
 from facecluster.model import UserId
 from facecluster.stores.local import FORMAT, user_folder
 
-_SHORTEST_KEY = 8
 LOW_DISK = 1_000_000_000  # bytes; an import writes all vectors anew before it lets go of the old ones
 
 
 def examined(settings: Settings) -> Iterator[Finding]:
     """All checks in order, each as soon as it is done; what is wrong does not stop those that do not need it."""
     for finding in _all(settings):
-        yield replace(finding, says=_masked(finding.says, settings))
+        yield replace(finding, says=without_secrets(finding.says))
 
 
 def _all(settings: Settings) -> Iterator[Finding]:
@@ -41,15 +38,6 @@ def _all(settings: Settings) -> Iterator[Finding]:
         from facecluster.doctor_supabase import supabase_findings
 
         yield from supabase_findings(settings)
-
-
-def _masked(text: str, settings: Settings) -> str:
-    """Services at times repeat what they were sent. What is shorter is no key, but may be part of a word."""
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr) and len(secret := value.get_secret_value().strip()) >= _SHORTEST_KEY:
-            text = text.replace(secret, "****")
-    return text
 
 
 def settings_findings(settings: Settings) -> Iterator[Finding]:

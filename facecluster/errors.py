@@ -16,9 +16,39 @@ Only `ui.session.errors`, `cli.main` and the checks of the doctor catch these, a
 traceback.
 """
 
+import re
+
+# Keys of this process; what is shorter is no key, but may be part of a word.
+_secrets: set[str] = set()
+_SHORTEST_SECRET = 8
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)")
+
+
+def keep_secret(value: str) -> None:
+    """Let no message hold this key from now on: services at times repeat what they were sent."""
+    if len(value.strip()) >= _SHORTEST_SECRET:
+        _secrets.add(value.strip())
+
+
+def keep_secrets_of(address: str) -> None:
+    """The same for who signs in by an address, and by what: others repeat them without the rest of it."""
+    for said in _IN_ADDRESS.findall(address):
+        keep_secret(said)
+        keep_secret(said.partition(":")[2])
+
+
+def without_secrets(text: str) -> str:
+    """A text in which **** stands for every key, and for who signs in, and by what, in an address."""
+    for secret in sorted(_secrets, key=len, reverse=True):  # one may be part of another
+        text = text.replace(secret, "****")
+    return _IN_ADDRESS.sub("****", text)
+
 
 class FaceClusterError(Exception):
-    """Anything a curator can be told about in one sentence."""
+    """Anything a curator can be told about in one sentence; it holds no key."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(without_secrets(text))
 
 
 class ConfigError(FaceClusterError):

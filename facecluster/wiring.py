@@ -17,7 +17,7 @@ from facecluster.compute import ComputeCache
 from facecluster.config import Settings
 from facecluster.cuda import CudaRunner
 from facecluster.distributed import DaskRunner
-from facecluster.errors import ConfigError, InputError
+from facecluster.errors import ConfigError, InputError, without_secrets
 from facecluster.jobs import Jobs
 from facecluster.model import FaceId, UserId
 from facecluster.ports import FaceStore, PeopleStore, Progress
@@ -128,7 +128,7 @@ def where_it_is(settings: Settings, token: str = "") -> dict[str, str]:
         found["faces_from"] = f"Pinecone, index {settings.pinecone_index}{namespace}{field}{by}"
     if settings.has_supabase:
         way = "the user's own token" if token else "service key: this server may read everybody's rows"
-        found["people_in"] = f"Supabase, {settings.supabase_url} ({way})"
+        found["people_in"] = f"Supabase, {without_secrets(settings.supabase_url)} ({way})"
     return found
 
 
@@ -162,7 +162,10 @@ def status_of(service: Service) -> dict[str, Any]:
         "live_run": run.id if run else "none yet",
         "changes": view.snapshot.revision,
         "versions": ", ".join(f"{name} {version(name)}" for name in _SHOWN_PACKAGES),
-        "settings": {str(field.alias): str(getattr(settings, name)) for name, field in Settings.model_fields.items()},
+        "settings": {
+            str(field.alias): without_secrets(str(getattr(settings, name)))
+            for name, field in Settings.model_fields.items()
+        },
     }
 
 

@@ -23,6 +23,7 @@ from facecluster.errors import (
     StoreDeniedError,
     StoreError,
     StoreUnavailableError,
+    keep_secret,
 )
 from facecluster.findings import PRINTABLE
 from facecluster.model import RunRecord, UserId
@@ -135,6 +136,7 @@ def connect(settings: Settings, token: str, patience_s: float) -> Client:
     secret = settings.supabase_publishable_key if token else settings.supabase_service_key
     name = "SUPABASE_PUBLISHABLE_KEY" if token else "SUPABASE_SERVICE_KEY"
     key = secret.get_secret_value()
+    keep_secret(token)
     if not key:
         raise ConfigError(f"SUPABASE_URL is set and {name} is not. Nothing was opened. Set it; see docs/backends.md.")
     if not PRINTABLE.fullmatch(key + token):  # what such a key is sent in would be printed by the error about it
