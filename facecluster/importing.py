@@ -343,7 +343,8 @@ def normalised(rows: NDArray[Any], bad: dict[int, str]) -> tuple[NDArray[np.floa
     out = np.zeros(rows.shape, np.float32)
     step = 16_384  # float64 copies of a block, not of the library
     for start in range(0, len(rows), step):
-        block = np.asarray(rows[start : start + step], np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # longer numbers become infinite
+            block = np.asarray(rows[start : start + step], np.float64)
         finite = np.asarray(np.isfinite(block).all(axis=1))
         with np.errstate(over="ignore"):  # a length beyond float64 is infinite, and refused below
             norm = np.sqrt((block * block).sum(axis=1))

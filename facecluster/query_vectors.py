@@ -106,7 +106,8 @@ def _table(values: Any, dimension: int) -> NDArray[np.float64]:
         found = found.T
     if found.ndim != 2 and found.size:
         raise ValueError(f"values of shape {found.shape}")
-    return found.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # longer numbers become infinite, and are refused as such
+        return found.astype(np.float64)
 
 
 def _from_npy(data: bytes) -> NDArray[Any]:

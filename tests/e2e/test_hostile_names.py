@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from facecluster.config import load_settings
+from facecluster.wiring import open_service
 from trust.names import HOST, hostile_library
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -69,3 +71,15 @@ def test_hostile_names_open_no_dialog_ask_for_nothing_and_add_no_element(page, d
             page.keyboard.press("Escape")
     assert dialogs == []
     assert not [url for url in dashboard.requested if HOST in url]
+
+
+def test_the_only_csv_of_an_answer_is_ours(page, dashboard, library):
+    view = open_service(load_settings(library=library)).view()
+    page.goto(f"{dashboard.url}/find?person={view.cards[0].id}&as=table")
+    expect(page.get_by_text("CSV of these")).to_be_visible()
+    table = page.locator(".st-key-find-table")
+    expect(table).to_be_visible()
+    table.hover()
+    expect(table.get_by_label("Search")).to_be_visible()
+    expect(table.get_by_label("Download as CSV")).to_be_hidden()
+    assert table.get_by_label("Download as CSV").count() > 0, "Streamlit calls it something else by now"
