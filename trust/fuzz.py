@@ -30,9 +30,9 @@ MOST_BYTES = 512 * 2**20
 _DIMENSION = 16
 # What means something to one of the readers.
 _TOKENS = (
-    b"\0", b"\xff", b"\n", b",", b'"', b"[", b"{", b"}", b"nan", b"1e999", b"-0", b"null", b"true", b"'descr'", b"'<f8'",
-    b"'|O'", b"'<f16'", b"(1,)", b"(9999999999,)", b"PK\x03\x04", b"PK\x01\x02", b"PAR1", b"\x93NUMPY", b"\xff\xd8",
-    b"\x7f\xff\xff\xff", b"\xed\xa0\x80", b"=", b";", b"id", b"vector", b"\\ud800", b"\xef\xbb\xbf",
+    b"\0", b"\xff", b"\n", b",", b'"', b"[", b"{", b"}", b"nan", b"1e999", b"-0", b"null", b"true", b"'descr'",
+    b"'<f8'", b"'|O'", b"'<f16'", b"(1,)", b"(9999999999,)", b"PK\x03\x04", b"PK\x01\x02", b"PAR1", b"\x93NUMPY",
+    b"\xff\xd8", b"\x7f\xff\xff\xff", b"\xed\xa0\x80", b"=", b";", b"id", b"vector", b"\\ud800", b"\xef\xbb\xbf",
 )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def test_the_only_csv_of_an_answer_is_ours(page, dashboard, library):
     view = open_service(load_settings(library=library)).view()
     page.goto(f"{dashboard.url}/find?person={view.cards[0].id}&as=table")
     expect(page.get_by_text("CSV of these")).to_be_visible()
-    table = page.locator(".st-key-find-table")
+    table = page.locator(".st-key-fc-find-table")
     expect(table).to_be_visible()
     table.hover()
     expect(table.get_by_label("Search")).to_be_visible()
