@@ -35,8 +35,7 @@ from facecluster.stores.local import user_folder
 from facecluster.suggest import StabilityMap
 from facecluster.view import View
 
-# The worker prepares these, so that the slider is live on all of them.
-LIVE_MIN_SAMPLES = (1, 2, 3, 4, 5)
+LIVE_MIN_SAMPLES = (1, 2, 3, 4, 5)  # the worker prepares these, so that the slider is live on all of them
 _RETRIES = 5
 
 
@@ -55,8 +54,8 @@ class Service:
         self._view: View | None = None
         self._held = threading.local()
         self._hierarchies = Hierarchies(cache)
-        folder = user_folder(settings.library, user)
-        self.erasing = Erasing(folder, user, faces, people, cache, self.view, self._forget)
+        home = user_folder(settings.library, user)
+        self.erasing = Erasing(home, user, faces, people, cache, self.view, self._forget)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -474,8 +473,7 @@ class Service:
     def _say(self, say: Callable[[Draft], str]) -> int:
         """Apply what `say` drafts on the newest snapshot; built anew where others wrote of other things meanwhile.
 
-        Returns the revision that this made, which another may have followed already; where there was nothing to say,
-        the one in force.
+        Returns the revision that this made, others may have followed; where there was nothing to say, the one in force.
         """
         look = Look()
 

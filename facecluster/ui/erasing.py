@@ -10,7 +10,7 @@ import streamlit as st
 
 from facecluster.model import FaceId, PersonId
 from facecluster.rights import as_zip
-from facecluster.ui import belongings, crops, session, widgets
+from facecluster.ui import belongings, crops, session, tuning, widgets
 from facecluster.view import View
 
 _SAID = (
@@ -111,6 +111,7 @@ def _erase(person: PersonId, n_faces: int) -> None:
     block = bool(session.chosen(f"erase-block-{person}"))
     session.act(lambda: session.service().erasing.erase([person], n_faces, block=block))
     crops.forget()
+    tuning.forget()
     if session.is_done():
         session.clear_selection()
         session.open_page("people")

@@ -128,6 +128,12 @@ def look_ahead(params: Params, epsilons: Sequence[float]) -> None:
         _benches().ahead([_asked(replace(params, **step)) for step in steps])
 
 
+def forget() -> None:
+    """Let go of all plans: somebody was erased, and they hold the faces as they were."""
+    _benches.clear()
+    _spans.clear()
+
+
 def _asked(params: Params) -> tuple[str, Callable[[], Bench]]:
     """Under what the result of these parameters is kept, and how it is made."""
     service, library = session.service(), _library()
