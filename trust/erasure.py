@@ -163,7 +163,10 @@ def made(where: Place, seed: int) -> dict[str, Any]:
 
 def _deed(service: Service, rng: random.Random, name: str) -> None:
     view = service.view()
-    one, other = rng.sample([card.id for card in view.cards if card.n_faces], 2)
+    people = [card.id for card in view.cards if card.n_faces]
+    if len(people) < 2:
+        return
+    one, other = rng.sample(people, 2)
     mine = view.ids_of(one)
     deeds: list[Callable[[], object]] = [
         lambda: service.rename(one, name, confirm=rng.random() < 0.4),
