@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -239,6 +240,17 @@ class Settings(BaseSettings):
         """Order of the sources: arguments, environment, secrets file, defaults."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, SecretsToml(settings_cls)
+
+
+def drop_copies_of_secrets() -> None:
+    """Take out of the environment what Streamlit copied there from the secrets file.
+
+    The environment wins, so without this a name that is taken off a list in the file would stay on it until the server
+    is started again.
+    """
+    for name, value in SecretsToml(Settings)().items():
+        if os.environ.get(name) == str(value):
+            del os.environ[name]
 
 
 def load_settings(**overrides: object) -> Settings:

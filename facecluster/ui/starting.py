@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.auth_util import get_redirect_uri, get_secrets_auth_section, is_authlib_installed
 from streamlit.web.server.server_util import get_cookie_secret
 
-from facecluster.config import Settings, load_settings
+from facecluster.config import Settings, drop_copies_of_secrets, load_settings
 from facecluster.errors import ConfigError
 from facecluster.identity import allow_list
 from facecluster.ui import sign_in
@@ -51,6 +51,7 @@ def check() -> None:
     if why:
         raise SystemExit(f"facecluster did not start. {why} See docs/sign-in.md.")
     sign_in.fix(bool(get_secrets_auth_section()))
+    drop_copies_of_secrets()
 
 
 def _reasons(settings: Settings) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,7 +36,16 @@ class Served:
     url: str
     library: Path
     process: subprocess.Popen[bytes]
-    log: Path
+
+    @property
+    def log(self) -> Path:
+        """What it said."""
+        return self.library.parent / "server" / "server.log"
+
+    @property
+    def secrets(self) -> Path:
+        """The file of secrets that it reads."""
+        return self.library.parent / "server" / ".streamlit" / "secrets.toml"
 
     @property
     def host(self) -> str:
@@ -43,8 +53,8 @@ class Served:
         return self.url.partition("//")[2]
 
 
-def secrets_of(issuer: str, port: int, **changed: str) -> str:
-    """The section [auth] for a provider; `changed` replaces lines, "" leaves one out."""
+def secrets_of(issuer: str, port: int, allowed: str = "", **changed: str) -> str:
+    """A file of secrets with the section [auth] for a provider; `changed` replaces lines, "" leaves one out."""
     lines = {
         "redirect_uri": f"http://localhost:{port}/oauth2callback",
         "cookie_secret": COOKIE_SECRET,
@@ -53,7 +63,8 @@ def secrets_of(issuer: str, port: int, **changed: str) -> str:
         "server_metadata_url": f"{issuer}/.well-known/openid-configuration",
         **changed,
     }
-    return "[auth]\n" + "".join(f'{name} = "{value}"\n' for name, value in lines.items() if value)
+    top = f'FACECLUSTER_ALLOWED = "{allowed}"\n' if allowed else ""
+    return f"{top}[auth]\n" + "".join(f'{name} = "{value}"\n' for name, value in lines.items() if value)
 
 
 def free_port() -> int:
@@ -70,18 +81,21 @@ def start(
     settings: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start the server's process, with nothing set but what is given; its words go to a file beside the library."""
-    library.parent.mkdir(parents=True, exist_ok=True)
+    """Start the server's process, with nothing set but what is given; its words go to `Served.log`."""
+    folder = library.parent / "server"  # where it is started, so that its secrets can be changed while it runs
+    (folder / ".streamlit").mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / ".streamlit" / "config.toml", folder / ".streamlit")
     settable = ("FACECLUSTER_", "CLUSTER", "PINECONE_", "SUPABASE_", "IDX_", "STREAMLIT_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(settable)}
-    environment |= {"FACECLUSTER_LIBRARY": str(library), **(settings or {})}
-    file = library.with_name("secrets.toml")
+    environment |= {"FACECLUSTER_LIBRARY": str(library), "PYTHONPATH": str(ROOT), **(settings or {})}
+    file = folder / ".streamlit" / "secrets.toml"
     file.write_text(secrets, "utf-8")
-    given = ["--server.port", str(port), "--server.headless", "true", *(["--secrets.files", str(file)] if secrets else [])]
-    with library.with_name("server.log").open("wb") as log:
+    # --secrets.files: a file of this machine must not join in.
+    given = ["--server.port", str(port), "--server.headless", "true", "--secrets.files", str(file)]
+    with (folder / "server.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", *given, *options],
-            cwd=ROOT,
+            [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), *given, *options],
+            cwd=folder,
             env=environment,
             stdout=log,
             stderr=log,
@@ -99,7 +113,7 @@ def serving(
     """A dashboard that ends with the block."""
     port = port or free_port()
     process = start(library, port, secrets, settings, options)
-    served = Served(f"http://localhost:{port}", library, process, library.with_name("server.log"))
+    served = Served(f"http://localhost:{port}", library, process)
     try:
         end = time.monotonic() + _PATIENCE_S
         while not _answers(port):
@@ -126,6 +140,7 @@ class Shown:
     words: list[str] = field(default_factory=list)
     widgets: dict[str, str] = field(default_factory=dict)  # label or key to id
     redirect: str = ""
+    session: str = ""  # Streamlit's own id of it
     raw: bytes = b""
 
     @property
@@ -140,7 +155,8 @@ class Visitor:
     def __init__(self, served: Served) -> None:
         self.served = served
         self.cookies: dict[str, str] = {}
-        self._http = httpx.Client(timeout=_PATIENCE_S)
+        # No certificates: everything is on this machine, and reading them takes longer than most of what is asked.
+        self._http = httpx.Client(timeout=_PATIENCE_S, verify=False)  # noqa: S501
 
     def get(self, address: str, **headers: str) -> httpx.Response:
         """Ask the dashboard for an address, follow nothing, keep the cookies."""
@@ -182,22 +198,28 @@ class Visitor:
         """All of it; what the callback answered."""
         return self.get(self.back_from(self.to_provider()))
 
+    def close(self) -> None:
+        """Close the browser."""
+        self._http.close()
+
     def is_in(self) -> bool:
         """Whether the dashboard gave this browser a session."""
         return "facecluster_session" in self.cookies
 
     @contextmanager
-    def window(self, page: str = "", origin: str | None = None) -> Iterator[Window]:
-        """Open a page."""
+    def window(
+        self, page: str = "", origin: str | None = None, xsrf: str | None = None, resumed: str = ""
+    ) -> Iterator[Window]:
+        """Open a page. `resumed` is the id of a session that this window says it goes on with."""
         if "_streamlit_xsrf" not in self.cookies:
             self.get("/_stcore/health")
         url = self.served.url.replace("http", "ws", 1) + "/_stcore/stream"
-        xsrf = self.cookies.get("_streamlit_xsrf", "")
+        told = self.cookies.get("_streamlit_xsrf", "").strip('"') if xsrf is None else xsrf
         with connect(
             url,
             additional_headers={"Cookie": self.cookie_header()},
-            origin=origin or self.served.url,  # type: ignore[arg-type]
-            subprotocols=["streamlit", xsrf.strip('"')],  # type: ignore[list-item]
+            origin=self.served.url if origin is None else origin or None,  # type: ignore[arg-type]
+            subprotocols=["streamlit", told or "none", *([resumed] if resumed else [])],  # type: ignore[list-item]
             max_size=None,
             proxy=None,
         ) as opened:
@@ -228,6 +250,8 @@ class Window:
             kind = message.WhichOneof("type")
             if kind == "delta":
                 _take(message.delta.new_element, found)
+            elif kind == "new_session":
+                found.session = message.new_session.initialize.session_id
             elif kind == "auth_redirect":
                 found.redirect = message.auth_redirect.url
             elif kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
