@@ -1,98 +1,22 @@
-"""R17 and R18: nobody is signed in who should not be, whoever should not be any more stops, no open door is served."""
+"""R17: nobody is signed in who should not be, and whoever should not be any more stops at once."""
 
 from __future__ import annotations
 
 import random
 import re
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
-import small_library
-from servers import dashboard_client
-from servers.dashboard_client import COOKIE_SECRET, Served, Visitor, free_port, secrets_of
-from servers.identity_provider import CLIENT_ID, IdentityProvider, Lies
+from servers.dashboard_client import COOKIE_SECRET, Visitor
+from servers.identity_provider import CLIENT_ID, Lies
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 from websockets.exceptions import InvalidStatus
 
-from facecluster.service import Service
 from trust.measure import ROOT, Found, Measure, cases
-
-ALLOWED = "anna@example.org, @friends.example"
-LIBRARY = "Your library"  # stands on every page of who is signed in, and on no other
-
-
-@dataclass
-class Place:
-    """A dashboard, its provider, and two users with a library each."""
-
-    served: Served
-    provider: IdentityProvider
-    port: int
-
-    def service(self, subject: str) -> Service:
-        """A user's library, past the dashboard."""
-        return small_library.open_library(self.served.library, self.provider.user(subject))
-
-    def visitor(self) -> Visitor:
-        """A browser without a cookie."""
-        return Visitor(self.served)
-
-    def signed_in(self) -> Visitor:
-        """A browser in which Anna is signed in."""
-        visitor = self.visitor()
-        visitor.sign_in()
-        assert visitor.is_in(), "an honest sign-in must work"
-        return visitor
-
-    def allow(self, allowed: str) -> None:
-        """Change the list while the server runs."""
-        self.served.secrets.write_text(secrets_of(self.provider.issuer, self.port, allowed), "utf-8")
-
-    def sql(self, statement: str) -> None:
-        """Change the file of sessions: time passes quicker so."""
-        with sqlite3.connect(self.served.library / "sessions.db") as db:
-            db.execute(statement)
-        db.close()
-
-    def reset(self) -> None:
-        """An honest provider, Anna as the next one who comes, and the list as it was."""
-        self.provider.lies = Lies()
-        self.provider.claims = {"sub": "anna", "email": "anna@example.org", "email_verified": True, "name": "Anna"}
-        self.allow(f"{ALLOWED}, {self.provider.user('bert')}")
-
-
-@contextmanager
-def place(options: tuple[str, ...] = ()) -> Iterator[Place]:
-    """A dashboard with sign-in, as long as the block."""
-    with tempfile.TemporaryDirectory() as name, IdentityProvider() as provider:
-        folder, port = Path(name), free_port()
-        for who in ("anna", "bert"):
-            service = small_library.open_library(folder / "library", provider.user(who))
-            columns = small_library.faces(prefix=who)
-            service.import_files([small_library.write_faces(folder / f"{who}.npz", **columns)])
-            service.publish(service.plan(small_library.PARAMS), author="setup")
-        secrets = secrets_of(provider.issuer, port, f"{ALLOWED}, {provider.user('bert')}")
-        with dashboard_client.serving(folder / "library", secrets, options=options, port=port) as served:
-            yield Place(served, provider, port)
-
-
-def is_inside(visitor: Visitor) -> bool:
-    """Whether the server opens what only somebody signed in may have, by either way in: a route, or a page."""
-    return visitor.get("/_stcore/metrics").status_code == 200 or LIBRARY in page_of(visitor)
-
-
-def page_of(visitor: Visitor, page: str = "status", **how: str) -> str:
-    """The words of a page."""
-    with visitor.window(page, **how) as window:
-        return window.run().text
-
+from trust.signed_place import LIBRARY, Place, is_inside, page_of, place
 
 # --- a provider that lies, or somebody between ----------------------------------------------------------------------
 
@@ -235,7 +159,10 @@ def made_up_cookies(at: Place) -> str:
     tries = {
         "session alone": {"facecluster_session": real.cookies["facecluster_session"]},
         "sign-in alone": {"_streamlit_user": real.cookies["_streamlit_user"]},
-        "Anna's sign-in with Bert's session": {**real.cookies, "facecluster_session": other.cookies["facecluster_session"]},
+        "Anna's sign-in with Bert's session": {
+            **real.cookies,
+            "facecluster_session": other.cookies["facecluster_session"],
+        },
         "signed by another": {**other.cookies, "_streamlit_user": by_another},
         "of another name": {**other.cookies, "_streamlit_user": real.cookies["_streamlit_session"]}
         if "_streamlit_session" in real.cookies
@@ -519,122 +446,6 @@ def hostile_sign_ins(seed: int, seconds: float) -> Found:
     return found
 
 
-# --- R18: configurations that leave a door open ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Config:
-    """A configuration that must be refused at the start, and the word by which the reason is known."""
-
-    reason: str
-    options: tuple[str, ...] = ()
-    changed: tuple[tuple[str, str], ...] = ()
-    allowed: str = "anna@example.org"
-    secrets: str = ""
-
-
-REFUSED = {
-    "CORS off": Config("server.enableCORS", ("--server.enableCORS", "false")),
-    "XSRF off": Config("server.enableXsrfProtection", ("--server.enableXsrfProtection", "false")),
-    "both off": Config(
-        "server.enableCORS", ("--server.enableCORS", "false", "--server.enableXsrfProtection", "false")
-    ),
-    "headers say who it is": Config("trustedUserHeaders", ("--server.trustedUserHeaders", '{"X-User": "email"}')),
-    "agents may enter": Config("enableAgentApi", ("--server.enableAgentApi", "true")),
-    "every origin": Config("corsAllowedOrigins", ("--server.corsAllowedOrigins", "*")),
-    "no cookie secret": Config("cookie_secret", changed=(("cookie_secret", ""),)),
-    "short cookie secret": Config("shorter than 32", changed=(("cookie_secret", COOKIE_SECRET[:31]),)),
-    "example of a secret": Config("example", changed=(("cookie_secret", "your-very-long-random-cookie-secret-here"),)),
-    "one letter, many times": Config("example", changed=(("cookie_secret", "a" * 64),)),
-    "redirect in the open": Config("https", changed=(("redirect_uri", "http://faces.example/oauth2callback"),)),
-    "redirect to a look-alike": Config(
-        "https", changed=(("redirect_uri", "http://localhost.evil.example/oauth2callback"),)
-    ),
-    "redirect elsewhere": Config("oauth2callback", changed=(("redirect_uri", "https://faces.example/"),)),
-    "no redirect": Config("redirect_uri", changed=(("redirect_uri", ""),)),
-    "no provider": Config("provider", changed=(("client_id", ""),)),
-    "no client secret": Config("client_secret", changed=(("client_secret", ""),)),
-    "provider in the open": Config(
-        "server_metadata_url", changed=(("server_metadata_url", "http://id.example/.well-known/openid-configuration"),)
-    ),
-    "nobody on the list": Config("FACECLUSTER_ALLOWED", allowed=""),
-    "a list that says nothing": Config("FACECLUSTER_ALLOWED", allowed="anna"),
-    "secrets that cannot be read": Config("not valid TOML", secrets="[auth\ncookie_secret = "),
-}
-
-
-def refused_starts(seed: int, seconds: float) -> Found:
-    """R18: the server is started with each bad configuration, and must end with one sentence."""
-    found = Found()
-    names = sorted(REFUSED)
-    random.Random(seed).shuffle(names)
-    with tempfile.TemporaryDirectory() as folder:
-        for i in cases(seconds, len(names)):
-            found.n += 1
-            why = _starts(REFUSED[names[i]], Path(folder) / str(i) / "library")
-            if why:
-                found.failures.append(f"{names[i]}: {why}")
-    return found
-
-
-def _starts(config: Config, library: Path) -> str:
-    port = free_port()
-    secrets = config.secrets or secrets_of("http://127.0.0.1:9", port, config.allowed, **dict(config.changed))
-    process = dashboard_client.start(library, port, secrets, options=config.options)
-    try:
-        code = process.wait(60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return "it was started"
-    said = Served("", library, process).log.read_text("utf-8")
-    lines = [line for line in said.splitlines() if line.startswith("facecluster did not start.")]
-    if code == 0 or len(lines) != 1 or config.reason not in lines[0] or "Traceback" in said:
-        return f"exit {code}: {said[-300:]!r}"
-    return f"the secret is in the log: {said!r}" if COOKIE_SECRET[:20] in said else ""
-
-
-def other_hosts(seed: int, seconds: float) -> Found:
-    """R18: without sign-in, the server answers this machine only, by HTTP and by socket."""
-    del seed, seconds
-    found = Found()
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "library"
-        with dashboard_client.serving(library) as served:
-            for name, why in _tried_hosts(served):
-                found.n += 1
-                found.failures += [f"{name}: {why}"] if why else []
-        opened = {"FACECLUSTER_OPEN_TO_THE_NETWORK_WITHOUT_SIGN_IN": "true"}
-        with dashboard_client.serving(library, settings=opened) as served:
-            found.n += 1
-            if Visitor(served).get("/", Host="faces.example").status_code != 200:
-                found.failures.append("switched on knowingly, and it still refuses")
-    return found
-
-
-def _tried_hosts(served: Served) -> Iterator[tuple[str, str]]:
-    visitor = Visitor(served)
-    port = served.url.rpartition(":")[2]
-    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}", "faces.localhost"):
-        status = visitor.get("/", Host=host).status_code
-        yield host, "" if status == 200 else f"refused here with {status}"
-    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example", "", "0.0.0.0",
-                 "192.168.0.7", "localhost@evil.example", "169.254.169.254", "[fe80::1]"):  # fmt: skip
-        for path in ("/", "/people", "/crops/x/y.jpg", "/media/x.png", "/_stcore/metrics", "/_stcore/health"):
-            answer = visitor.get(path, Host=host)
-            is_refused = answer.status_code in (400, 403) and "faces" not in answer.headers.get("set-cookie", "")
-            yield f"{host} {path}", "" if is_refused else f"answered {answer.status_code}"
-    for told in ("203.0.113.9", "203.0.113.9, 127.0.0.1"):  # a proxy beside the server hands on who asked
-        answer = visitor.get("/", X_Forwarded_For=told)
-        yield f"forwarded for {told}", "" if answer.status_code == 403 else f"answered {answer.status_code}"
-    for origin in ("https://evil.example", "http://localhost:1", "null", f"http://127.0.0.1:{port}"):
-        try:
-            with visitor.window(origin=origin):
-                yield f"socket from {origin}", "was opened"
-        except InvalidStatus as exc:
-            yield f"socket from {origin}", "" if exc.response.status_code == 403 else str(exc)
-
-
 MEASURES = [
     Measure(
         "R17",
@@ -643,21 +454,5 @@ MEASURES = [
         len(R17_CASES),
         0.0,
         hostile_sign_ins,
-    ),
-    Measure(
-        "R18a",
-        "a configuration that leaves a door open is refused at the start, in one sentence",
-        "configurations",
-        len(REFUSED),
-        0.0,
-        refused_starts,
-    ),
-    Measure(
-        "R18b",
-        "without sign-in, only this machine is answered, and no page of another origin",
-        "requests",
-        70,
-        0.0,
-        other_hosts,
     ),
 ]

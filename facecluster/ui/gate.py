@@ -23,7 +23,7 @@ from streamlit.web.server.starlette.starlette_server_config import TOKENS_COOKIE
 from facecluster.config import load_settings
 from facecluster.errors import FaceClusterError
 from facecluster.identity import Identity, identity_of
-from facecluster.ui import sign_in
+from facecluster.ui import belongings, sign_in
 from facecluster.ui.crops import prefix
 
 # Paths, below the prefix, that hand out or take what belongs to somebody. The rest are the program's own files, the
@@ -67,7 +67,7 @@ class Gate:
         path = scope["path"].removeprefix(prefix())
         if path.startswith(INSIDE):
             found = await run_in_threadpool(_user_of, asked)
-            if found is None:
+            if found is None or not belongings.is_of(found, path):
                 return await _refuse(scope, receive, send, "Sign in first.")
             scope[sign_in.WHOSE] = found
         send = _secure(send)

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-CLIENT_ID, CLIENT_SECRET = "facecluster-tests", "not-a-secret-of-anybody"  # noqa: S105  (of a server that tests make)
+CLIENT_ID, CLIENT_SECRET = "facecluster-tests", "not-a-secret-of-anybody"
 
 
 @dataclass
@@ -75,7 +75,12 @@ class IdentityProvider:
 
     def __init__(self) -> None:
         self.lies = Lies()
-        self.claims: dict[str, Any] = {"sub": "anna", "email": "anna@example.org", "email_verified": True, "name": "Anna"}
+        self.claims: dict[str, Any] = {
+            "sub": "anna",
+            "email": "anna@example.org",
+            "email_verified": True,
+            "name": "Anna",
+        }
         self.n_tokens = 0
         self.broken: list[str] = []
         self._keys = [self._new_key()]
@@ -183,7 +188,7 @@ def _packed(value: dict[str, Any]) -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802  (the name that http.server looks for)
+    def do_GET(self) -> None:
         provider: IdentityProvider = self.server.provider  # type: ignore[attr-defined]
         parts = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
@@ -199,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._json(404, {})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         provider: IdentityProvider = self.server.provider  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         try:

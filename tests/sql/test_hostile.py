@@ -10,7 +10,6 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -19,12 +18,10 @@ import psycopg
 import pytest
 from attacks import (
     ACTORS,
-    DONE,
     FORBIDDEN,
     FRUITLESS,
     INJECTIONS,
     VICTIM,
-    Actor,
     Probe,
     attacks_on_a_view,
     copying,
@@ -37,13 +34,11 @@ from attacks import (
     table_attacks,
 )
 from people_sql import BERT, apply, become, change, live_library, relations, said, session
-from psycopg import sql
 from servers.postgres_server import SUPERUSER, Database
 from servers.rest_server import RestServer
+from tally import Tally, acting, hers, somebody
 
 CARL = "https://accounts.example|carl"  # who does nothing but come through the door
-# 55000: a view that joins takes rows from nobody, and says so before it looks at rights.
-REFUSALS = {"42501", "55000", "FC403", "FC404", "FC405", "FC409", "FC410", "FC422"}
 
 
 @pytest.fixture(scope="module")
@@ -60,49 +55,6 @@ def attacked(server) -> Iterator[Database]:
     yield database
     database.drop()
     server.administer("drop role signed_in")
-
-
-def hers(database: Database) -> dict[str, list[str]]:
-    """All rows of the victim, seen by whom no policy binds."""
-    found = {}
-    with database.connect(SUPERUSER) as db:
-        for table in relations(database, "r"):
-            query = sql.SQL("select t::text from {} t where user_id = %s order by 1")
-            found[table] = [row for (row,) in db.execute(query.format(sql.Identifier("public", table)), (VICTIM,))]
-    assert all(found.values()), "she has rows in every table"
-    return found
-
-
-class Tally:
-    """Probes so far."""
-
-    def __init__(self) -> None:
-        self.n_refused = self.n_empty = 0
-        self.leaks: list[str] = []
-        self.done: list[str] = []
-        self.broken: list[str] = []
-
-    def probe(self, db: psycopg.Connection, name: str, do: Probe) -> None:
-        """Do it and look at what came of it."""
-        notices: list[str] = []
-        db.add_notice_handler(note := lambda diagnostic: notices.append(str(diagnostic.message_primary)))
-        try:
-            with db.transaction():
-                answer = do(db)
-        except psycopg.Error as exc:
-            if exc.sqlstate in REFUSALS:
-                self.n_refused += 1
-            else:
-                self.broken.append(f"{name}: {exc.sqlstate} {exc}")
-            answer = str(exc.diag.message_detail or "")
-        else:
-            self.n_empty += 1
-        finally:
-            db.remove_notice_handler(note)
-        if answer == DONE:
-            self.done.append(name)
-        if "victim" in f"{answer} {notices}":
-            self.leaks.append(f"{name}: {str(answer)[:200]} {notices[:3]}")
 
 
 @pytest.fixture(scope="module")
@@ -136,20 +88,6 @@ def door(attacked) -> Iterator[psycopg.Connection]:
     """One connection for many sessions, as PostgREST has it."""
     with attacked.connect("authenticator", autocommit=True) as db:
         yield db
-
-
-@contextmanager
-def acting(db: psycopg.Connection, actor: Actor) -> Iterator[None]:
-    """A request of this actor, committed."""
-    with db.transaction():
-        become(db, actor.sub, actor.role, actor.claims)
-        for name, value in actor.settings.items():
-            db.execute("select set_config(%s, %s, true)", (name, value))
-        yield
-
-
-def somebody(sub: str) -> Actor:
-    return Actor(sub, "authenticated", sub, {}, {})
 
 
 # --- tables and views -----------------------------------------------------------------------------------------------
