@@ -216,7 +216,7 @@ def by_rest(seed: int, seconds: float) -> Found:
                 is_broken = answer.status_code >= 500 and '"55000"' not in answer.text
                 if is_broken or ("victim" in answer.text and answer.is_success and not is_echo):
                     found.failures.append(f"{caller}, {name}: {answer.status_code} {answer.text[:150]}")
-        hers_alone = client.get("/rest/v1/rpc/fc_head", headers=_own(rest))
+        hers_alone = client.post("/rest/v1/rpc/fc_head", json={}, headers=_own(rest))
         if not hers_alone.is_success:
             found.failures.append(f"she herself was refused: {hers_alone.text}")
     if hers(database) != before:
