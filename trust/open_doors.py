@@ -79,7 +79,7 @@ def _starts(config: Config, library: Path) -> str:
         process.kill()
         process.wait()
         return "it was started"
-    said = Served("", library, process).log.read_text("utf-8")
+    said = dashboard_client.log_of(library).read_text("utf-8")
     lines = [line for line in said.splitlines() if line.startswith("facecluster did not start.")]
     if code == 0 or len(lines) != 1 or config.reason not in lines[0] or "Traceback" in said:
         return f"exit {code}: {said[-300:]!r}"

@@ -20,7 +20,6 @@ from servers.dashboard_client import Served, Visitor, free_port, secrets_of
 from servers.identity_provider import IdentityProvider, Lies
 
 from facecluster.service import Service
-from trust.measure import TESTS as TESTS
 
 ALLOWED = "anna@example.org, @friends.example"
 LIBRARY = "Your library"  # stands on every page of who is signed in, and on no other

@@ -29,13 +29,19 @@ COOKIE_SECRET = "5f0e9c1b7d3a4826b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6"  # noqa: S105
 _PATIENCE_S = 60.0
 
 
+def log_of(library: Path) -> Path:
+    """What the server of a library said."""
+    return library.parent / "server" / "server.log"
+
+
 @dataclass
 class Served:
-    """A running dashboard."""
+    """A running dashboard, and the connections to it."""
 
     url: str
     library: Path
     process: subprocess.Popen[bytes]
+    http: httpx.Client
 
     @property
     def log(self) -> Path:
@@ -113,7 +119,9 @@ def serving(
     """A dashboard that ends with the block."""
     port = port or free_port()
     process = start(library, port, secrets, settings, options)
-    served = Served(f"http://localhost:{port}", library, process)
+    # No certificates: everything is on this machine, and reading them takes longer than most of what is asked.
+    http = httpx.Client(timeout=_PATIENCE_S, verify=False)  # noqa: S501
+    served = Served(f"http://localhost:{port}", library, process, http)
     try:
         end = time.monotonic() + _PATIENCE_S
         while not _answers(port):
@@ -122,6 +130,7 @@ def serving(
             time.sleep(0.1)
         yield served
     finally:
+        http.close()
         process.terminate()
         process.wait(20)
 
@@ -155,8 +164,6 @@ class Visitor:
     def __init__(self, served: Served) -> None:
         self.served = served
         self.cookies: dict[str, str] = {}
-        # No certificates: everything is on this machine, and reading them takes longer than most of what is asked.
-        self._http = httpx.Client(timeout=_PATIENCE_S, verify=False)  # noqa: S501
 
     def get(self, address: str, **headers: str) -> httpx.Response:
         """Ask the dashboard for an address, follow nothing, keep the cookies."""
@@ -168,14 +175,14 @@ class Visitor:
         is_ours = url.startswith(self.served.url)
         sent = {"Cookie": self.cookie_header()} if is_ours and self.cookies else {}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = self._http.request(method, url, headers=sent, content=content)
+        answer = self.served.http.request(method, url, headers=sent, content=content)
         for line in answer.headers.get_list("set-cookie") if is_ours else ():
             name, _, value = line.partition(";")[0].partition("=")
             if "max-age=0" in line.lower() or not value.strip('"'):
                 self.cookies.pop(name, None)
             else:
                 self.cookies[name] = value
-        self._http.cookies.clear()
+        self.served.http.cookies.clear()
         return answer
 
     def cookie_header(self) -> str:
@@ -197,10 +204,6 @@ class Visitor:
     def sign_in(self) -> httpx.Response:
         """All of it; what the callback answered."""
         return self.get(self.back_from(self.to_provider()))
-
-    def close(self) -> None:
-        """Close the browser."""
-        self._http.close()
 
     def is_in(self) -> bool:
         """Whether the dashboard gave this browser a session."""
