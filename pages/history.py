@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from facecluster.ui import fetching, log_files, session, two_runs, widgets
+from facecluster.ui import belongings, fetching, log_files, session, two_runs, widgets
 
 MORE = 50
 
@@ -29,9 +29,10 @@ def main() -> None:
 def all_changes(total) -> None:
     with st.container(horizontal=True, key="fc-quiet-log", vertical_alignment="center"):
         for kind, mime in (("CSV", "text/csv"), ("JSON", "application/json")):
+            name = f"facecluster-history.{kind.lower()}"
             st.download_button(
-                f"Save all {widgets.plural(total, 'change', 'changes')} as {kind}", log_files.maker(kind, total),
-                f"facecluster-history.{kind.lower()}", mime, key=f"log-{kind}", type="tertiary", on_click="ignore",
+                f"Save all {widgets.plural(total, 'change', 'changes')} as {kind}",
+                belongings.made(log_files.maker(kind, total), name, mime), name, mime, key=f"log-{kind}", type="tertiary", on_click="ignore",
             )  # fmt: skip
     n_shown = session.n_shown("changes", MORE)
     taken_back = set()

@@ -48,7 +48,7 @@ def bring_in() -> None:
 
 def nobody_here() -> None:
     own = session.own_service()
-    if own.settings.is_hosted or session.is_signed_in():  # who else is here is nobody's business
+    if own.settings.is_hosted or session.has_sign_in():  # who else is here is nobody's business
         return
     others = {} if len(own.view().faces) else wiring.other_users(own.settings)
     if not others:
@@ -184,7 +184,7 @@ def in_force() -> list[tuple[str, str]]:
     return [
         (name, (", ".join(value) if isinstance(value, tuple) else str(value)) or "not set")
         for name, value in values.items()
-        if name not in OTHERS or not session.is_signed_in()
+        if name not in OTHERS or not session.has_sign_in()
     ]
 
 

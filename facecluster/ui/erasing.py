@@ -10,7 +10,7 @@ import streamlit as st
 
 from facecluster.exporting import person_as_json
 from facecluster.model import FaceId, PersonId
-from facecluster.ui import session, widgets
+from facecluster.ui import belongings, session, widgets
 from facecluster.view import View
 
 _SAID = (
@@ -40,11 +40,11 @@ def dialog(person: PersonId) -> None:
         name, n = view.person(person).name, len(view.everything_of(person)[0])
         for text in _what_goes(person):
             st.text(text)
-        service = session.service()
+        service, file = session.service(), f"{_file_name(name) or person}.json"
         st.download_button(
             f"Save all of it first: {widgets.faces(n)} and what was said, as JSON",
-            lambda: person_as_json(service.view(), person, service.crop),
-            file_name=f"{_file_name(name) or person}.json", mime="application/json", key="erase-save",
+            belongings.made(lambda: person_as_json(service.view(), person, service.crop), file, "application/json"),
+            file_name=file, mime="application/json", key="erase-save",
             on_click="ignore",
         )  # fmt: skip
         with st.container(key="fc-warn-erase"):

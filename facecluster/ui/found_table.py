@@ -7,6 +7,7 @@ import streamlit as st
 from facecluster.answers import Answer, answer_as_json, answer_table
 from facecluster.exporting import as_csv
 from facecluster.ui import session, widgets
+from facecluster.ui.belongings import made
 from facecluster.ui.finding import Query
 
 
@@ -17,12 +18,14 @@ def draw(asked: Query, answered: Answer) -> None:
     n = widgets.faces(len(table))
     with st.container(horizontal=True):
         st.download_button(
-            f"CSV of these {n}", lambda: as_csv(table), "facecluster-find.csv", "text/csv", key="find-csv",
+            f"CSV of these {n}", made(lambda: as_csv(table), "facecluster-find.csv", "text/csv"),
+            "facecluster-find.csv", "text/csv", key="find-csv",
             on_click="ignore",
         )  # fmt: skip
         st.download_button(
-            f"JSON of these {n}", lambda: answer_as_json(view, asked.asked, answered), "facecluster-find.json",
-            "application/json", key="find-json", on_click="ignore",
+            f"JSON of these {n}",
+            made(lambda: answer_as_json(view, asked.asked, answered), "facecluster-find.json", "application/json"),
+            "facecluster-find.json", "application/json", key="find-json", on_click="ignore",
         )  # fmt: skip
     number = st.column_config.NumberColumn(format="%.3f")
     st.dataframe(

@@ -68,7 +68,7 @@ def _own_settings() -> Settings:
     return found if user is None else settings_of(found, user)
 
 
-def is_signed_in() -> bool:
+def has_sign_in() -> bool:
     """Whether people sign in here, so that others have libraries on this server too."""
     return sign_in.is_on()
 
@@ -101,7 +101,7 @@ def settings() -> Settings:
 
 def _demo_of(own: Settings) -> Settings:
     """Each user's own demo: what somebody tries out in it is nobody else's to see."""
-    return demo_settings(own, own.user) if is_signed_in() else demo_settings(own)
+    return demo_settings(own, own.user) if has_sign_in() else demo_settings(own)
 
 
 def service() -> Service:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 import streamlit as st
@@ -23,8 +24,9 @@ _MENU = {
 
 def run() -> None:
     """Draw the page that the address names."""
+    icon = _icon()
     st.set_page_config(
-        page_title="facecluster", page_icon=str(_ICON), layout="wide", initial_sidebar_state=_SIDEBAR, menu_items={}
+        page_title="facecluster", page_icon=icon, layout="wide", initial_sidebar_state=_SIDEBAR, menu_items={}
     )
     menu: dict[str, list[st.Page]] = {
         section: [
@@ -34,7 +36,7 @@ def run() -> None:
         for section, items in _MENU.items()
     }
     menu[""].append(st.Page(_PAGES / "person.py", title="Person", url_path="person", visibility="hidden"))
-    st.logo(str(_ICON), size="small")
+    st.logo(icon, size="small")
     with session.errors():
         is_inside = doorway.is_inside()
         page = st.navigation(menu, position="sidebar" if is_inside else "hidden")
@@ -48,6 +50,13 @@ def run() -> None:
             _prepare_demo()
             _sidebar()
             page.run()
+
+
+def _icon() -> str:
+    """Our mark, as a file of Streamlit's; in the page itself where files are for who is signed in only."""
+    if not session.has_sign_in():
+        return str(_ICON)
+    return f"data:image/png;base64,{b64encode(_ICON.read_bytes()).decode('ascii')}"
 
 
 def _prepare_demo() -> None:
@@ -67,7 +76,7 @@ def _sidebar() -> None:
             if session.is_demo():
                 st.text("Demo library, drawn faces")
             else:
-                st.text("Your library" if session.is_signed_in() else f"Library of {session.settings().user}")
+                st.text("Your library" if session.has_sign_in() else f"Library of {session.settings().user}")
             photos = len({photo for photo in view.faces.photo if photo})
             st.text(widgets.faces(len(view.faces)))
             if photos:

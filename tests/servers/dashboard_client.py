@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -148,6 +149,7 @@ class Shown:
 
     words: list[str] = field(default_factory=list)
     widgets: dict[str, str] = field(default_factory=dict)  # label or key to id
+    files: dict[str, str] = field(default_factory=dict)  # label of a button that makes a file to the file's id
     redirect: str = ""
     session: str = ""  # Streamlit's own id of it
     raw: bytes = b""
@@ -262,6 +264,22 @@ class Window:
                 self.shown = found
                 return found
 
+    def download(self, label: str) -> str:
+        """Have a file made by its button's label; its address."""
+        asked = BackMsg()
+        asked.backend_operation_request.request_id = "file"
+        asked.backend_operation_request.session_id = self.shown.session
+        asked.backend_operation_request.deferred_file.file_id = self.shown.files[label]
+        self._socket.send(asked.SerializeToString())
+        while True:
+            data = self._socket.recv(_PATIENCE_S)
+            assert isinstance(data, bytes)
+            message = ForwardMsg.FromString(data)
+            if message.WhichOneof("type") == "backend_operation_response":
+                found = re.search(r"/media/[0-9a-f]+\.\w+", str(message))
+                assert found is not None, str(message)
+                return found[0]
+
     def press(self, label: str) -> Shown:
         """Press a button by its label."""
         return self.run(WidgetState(id=self.shown.widgets[label], trigger_value=True))
@@ -282,5 +300,7 @@ def _take(element: Any, found: Shown) -> None:
             found.words.append(text)
     if getattr(it, "id", "") and getattr(it, "label", ""):
         found.widgets[it.label] = it.id
+    if kind == "download_button":
+        found.files[it.label] = it.deferred_file_id
     if kind == "exception":
         found.words.append(f"EXCEPTION {it.type} {it.message}")
