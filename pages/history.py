@@ -32,7 +32,8 @@ def all_changes(total) -> None:
             name = f"facecluster-history.{kind.lower()}"
             st.download_button(
                 f"Save all {widgets.plural(total, 'change', 'changes')} as {kind}",
-                belongings.made(log_files.maker(kind, total), name, mime), name, mime, key=f"log-{kind}", type="tertiary", on_click="ignore",
+                belongings.made(log_files.maker(kind, total), name, mime), name, mime,
+                key=f"log-{kind}", type="tertiary", on_click="ignore",
             )  # fmt: skip
     n_shown = session.n_shown("changes", MORE)
     taken_back = set()
