@@ -256,11 +256,13 @@ def _erase(db: sqlite3.Connection, gone: frozenset[str]) -> None:
 
 def _erase_from_log(db: sqlite3.Connection, gone: frozenset[str]) -> None:
     log = [(*row[:2], _load(row[2])) for row in db.execute("select revision, title, decisions from log")]
-    names = {d.value for _, _, said in log for d in said if d.kind == "name" and d.subject in gone and d.value}
+    spoken = [d for _, _, said in log for d in said if d.kind == "name" and d.subject in gone]
+    names = {name for d in spoken for name in (d.value, d.before) if name}
+    still = {row[0] for row in db.execute("select subject from facts where kind = 'name'")}
     cleaned = [
         (
             ERASED_TITLE if any(name in title for name in names) else title,
-            tuple(d for d in decisions if not _names(d, gone)),
+            _without(decisions, gone, names, still),
             revision,
         )
         for revision, title, decisions in log
@@ -274,6 +276,16 @@ def _erase_from_log(db: sqlite3.Connection, gone: frozenset[str]) -> None:
         db.execute(f"drop trigger {trigger}")
     db.executemany("update log set title = ?, decisions = ? where revision = ?", changed)
     run_script(db, APPEND_ONLY)
+
+
+def _without(
+    decisions: tuple[Decision, ...], gone: frozenset[str], names: set[str], still: set[str]
+) -> tuple[Decision, ...]:
+    """What stays of a change: in one that spoke of them, their name was handed to whoever they were merged into."""
+    kept = tuple(d for d in decisions if not _names(d, gone))
+    if len(kept) == len(decisions):
+        return kept
+    return tuple(d for d in kept if d.kind != "name" or d.subject in still or names.isdisjoint((d.value, d.before)))
 
 
 def _erase_from_run(db: sqlite3.Connection, run_id: str, gone: frozenset[str]) -> None:

@@ -35,7 +35,12 @@ begin
       title = case when exists (select from unnest(names) n where position(n in l.title) > 0)
                    then 'A change about somebody who was erased' else l.title end
     from (select revision, (select coalesce(jsonb_agg(x order by nth), '[]') from jsonb_array_elements(o.decisions) with ordinality t(x, nth)
-                             where not fc_names(x ->> 0, x ->> 1, x ->> 2, x ->> 3, x ->> 4, p_ids)) decisions
+                             where not fc_names(x ->> 0, x ->> 1, x ->> 2, x ->> 3, x ->> 4, p_ids)
+                               -- In a change that spoke of them, their name was handed to whoever they were merged into.
+                               and not (x ->> 0 = 'name' and coalesce(x ->> 3 = any (names) or x ->> 4 = any (names), false)
+                                        and not exists (select from fc_facts f where f.user_id = u and f.kind = 'name' and f.subject = x ->> 1)
+                                        and exists (select from jsonb_array_elements(o.decisions) s(y)
+                                                     where fc_names(y ->> 0, y ->> 1, y ->> 2, y ->> 3, y ->> 4, p_ids)))) decisions
             from fc_log o where o.user_id = u) kept
    where l.user_id = u and l.revision = kept.revision;
   perform set_config('fc.erasing', 'off', true);
