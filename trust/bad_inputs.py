@@ -31,7 +31,7 @@ from facecluster.service import Service
 from trust.measure import Found, Measure, cases
 from trust.pages import dashboard
 
-VARIANTS = 30
+VARIANTS = 33
 DIMENSION = 16
 _DIRECTIONS = "\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u200e\u200f\u061c"
 
