@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from servers.dashboard_client import COOKIE_SECRET, Visitor
@@ -231,13 +233,19 @@ def not_let_in_says_so(at: Place) -> str:
     return "" if is_said and LIBRARY not in text and not visitor.is_in() else text
 
 
+def unsigned(claims: Mapping[str, object]) -> str:
+    """A token that says of itself that nobody signed it."""
+    parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims)]
+    return ".".join([*(urlsafe_b64encode(part).decode().rstrip("=") for part in parts), ""])
+
+
 def redirects(at: Place) -> str:
     """No address of ours sends a browser to another site, but for the provider."""
     visitor = at.signed_in()
     asked = [
         "/auth/login?provider=x&next=https://evil.example",
         "/auth/login?redirect_uri=https://evil.example",
-        "/auth/login?provider=eyJhbGciOiJub25lIn0.eyJwcm92aWRlciI6ImRlZmF1bHQiLCJleHAiOjk5OTk5OTk5OTl9.",
+        f"/auth/login?provider={unsigned({'provider': 'default', 'exp': 9_999_999_999})}",
         "/oauth2callback?state=x&code=x&next=//evil.example",
         "/auth/logout?next=https://evil.example&post_logout_redirect_uri=https://evil.example",
         "//evil.example/auth/logout",
