@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -180,6 +181,12 @@ class Erasing:
     def _carry_out(self, task: Erasure, verb: str) -> int:
         try:
             return self._step_by_step(task, verb)
+        except StoreError as exc:
+            # Whoever failed speaks of its own step; the erasing as a whole has begun.
+            why = " ".join(one for one in re.split(r"(?<=\.) ", str(exc)) if not one.startswith("Nothing was"))
+            raise type(exc)(
+                f"{why} The erasing was begun and is not finished: opening the library again finishes it."
+            ) from exc
         finally:
             self._forget()
 

@@ -150,7 +150,7 @@ def test_an_import_is_reported_and_the_second_one_changes_nothing(tmp_path):
         "unchanged": 0,
     }
     assert [refusal["id"] for refusal in report["refused"]] == ["face-003"]
-    assert set(report) == {"added", "replaced", "unchanged", "refused", "without_picture"}
+    assert set(report) == {"added", "replaced", "unchanged", "refused", "without_picture", "blocked"}
     assert "59 unchanged" in call("import", str(path))
 
 

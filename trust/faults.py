@@ -24,7 +24,7 @@ def failed_at(made: Trials, act: str, at: int, number: int, how: int) -> tuple[b
         wrong = f"{end.error}: {end.message}"
     elif end.error and not is_a_sentence(end.message):
         wrong = f"no sentence that says what to do: {end.message}"
-    wrong = wrong or made.broken(act, library, claims_nothing="Nothing was" in end.message and act != "erase")
+    wrong = wrong or made.broken(act, library, claims_nothing="Nothing was" in end.message)
     made.let_go(library)
     return is_hit, f"{case}: {wrong}" if wrong else ""
 
@@ -32,7 +32,8 @@ def failed_at(made: Trials, act: str, at: int, number: int, how: int) -> tuple[b
 def is_a_sentence(message: str) -> bool:
     """Whether it says what was not done, or what is so, and ends as a sentence does."""
     return message.rstrip().endswith(".") and any(
-        word in message for word in ("Nothing was", "is not written", "shows when", "was not", "is computed")
+        word in message
+        for word in ("Nothing was", "is not written", "shows when", "was not", "is computed", "finishes it")
     )
 
 

@@ -6,10 +6,12 @@ Nothing of value lives here; a reload loses a selection and no more.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -28,6 +30,7 @@ from facecluster.wiring import demo_settings, open_jobs, open_service, settings_
 
 # Seconds that a page waits for a hosted store, all attempts together, before it says so.
 _PATIENCE_S = 10.0
+_SETTINGS_S = 2.0  # for which settings that were read count
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def _opened(of: Settings) -> tuple[Service, Jobs]:
 
 def _own_settings() -> Settings:
     """Settings of whoever looks; `SignedOutError` where that is nobody, so that whatever needs a library ends here."""
-    found = _settings_of(hash(frozenset(os.environ.items())))
+    found = _settings_of(hash(frozenset(os.environ.items())), int(time.monotonic() / _SETTINGS_S))
     user = sign_in.user()
     return found if user is None else settings_of(found, user)
 
@@ -74,10 +77,11 @@ def has_sign_in() -> bool:
     return sign_in.is_on()
 
 
-# A page asks hundreds of times, and reading them takes 0.2 ms. A changed secrets file counts two seconds later.
-@st.cache_resource(show_spinner=False, ttl=2, max_entries=4)
-def _settings_of(environment: int) -> Settings:
-    del environment
+# A page asks hundreds of times, and reading them takes 0.2 ms. A changed secrets file counts two seconds later. Not
+# Streamlit's cache with a time to live: where that ends while it looks, it raises a KeyError.
+@lru_cache(maxsize=4)
+def _settings_of(environment: int, moment: int) -> Settings:
+    del environment, moment
     return load_settings()
 
 

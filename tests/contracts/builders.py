@@ -212,7 +212,9 @@ def _once(start: Callable[[], _T]) -> Callable[[], _T]:
 
     @functools.cache
     def started() -> _T:
-        return start()
+        found = start()
+        SERVERS.callback(started.cache_clear)  # whoever closes them may be followed by others who need one
+        return found
 
     def get() -> _T:
         if why:

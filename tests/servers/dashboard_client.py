@@ -201,7 +201,9 @@ class Visitor:
 
     def back_from(self, address: str) -> str:
         """The address that the provider sends the browser back to."""
-        return self.get(address).headers["location"]
+        answer = self.get(address)
+        assert "location" in answer.headers, f"{address}: {answer.status_code} {answer.text[:300]}"
+        return answer.headers["location"]
 
     def sign_in(self) -> httpx.Response:
         """All of it; what the callback answered."""

@@ -7,6 +7,9 @@ import pytest
 from trust import isolation, signing_in
 from trust.signed_place import place
 
+# A server beside three other jobs gets a second try; the summary says so.
+pytestmark = pytest.mark.flaky(reruns=1)
+
 # One of each kind; the long form tries all.
 FEW = (
     "aud of another client, azp ours", "expired", "wrong nonce", "alg none, on the provider's list",

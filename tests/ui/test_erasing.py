@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -72,13 +73,15 @@ def test_the_same_faces_are_kept_out_where_that_was_asked_for(app, demo_library,
     saved = json.loads(person_as_json(demo_library.view(), anna.id, demo_library.crop))
     lines = tmp_path / "anna.jsonl"
     lines.write_text("\n".join(json.dumps(face) for face in saved["faces"]), "utf-8")
+    hers = {sha256(demo_library.crop(face)).digest() for face in faces}
     crops._kept.get(demo_library.crop(faces[0]), crops.SIZES[0])
+    assert hers & {digest for digest, _ in crops._kept._kept}
     test = typed(asked(app, anna.id), anna.id, "Anna")
     if is_wanted:
         test.checkbox(key=f"erase-block-{anna.id}").check().run()
     test.button(key="erase-now").click().run()
     assert not test.exception
-    assert crops._kept._kept == {}, "no picture stays in memory"
+    assert not hers & {digest for digest, _ in crops._kept._kept}, "no picture of her stays in memory"
     report = demo_library.import_files([lines])
     assert (report.blocked, report.added) == ((len(faces), 0) if is_wanted else (0, len(faces)))
 
