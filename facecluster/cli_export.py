@@ -31,6 +31,7 @@ class Context(Protocol):
 @click.option("--json", "to_json", is_flag=True, help="Run, people and faces as JSON (the default).")
 @click.option("--csv", "to_csv", is_flag=True, help="Faces as CSV.")
 @click.option("--parquet", type=click.Path(path_type=Path, dir_okay=False), help="Write faces to this Parquet file.")
+@click.option("--xlsx", type=click.Path(path_type=Path, dir_okay=False), help="Write faces to this Excel workbook.")
 @click.option("--all", "folder", type=click.Path(path_type=Path), help="Write everything into this folder.")
 @click.option(
     "--xmp", type=click.Path(path_type=Path), help="Write who is where into an XMP sidecar beside each photo."
@@ -43,6 +44,7 @@ def export(
     to_json: bool,
     to_csv: bool,
     parquet: Path | None,
+    xlsx: Path | None,
     folder: Path | None,
     xmp: Path | None,
     photos: Path | None,
@@ -50,13 +52,16 @@ def export(
     """Print the library for other programs, or write all of it into a folder that can be imported again."""
     from facecluster import exporting, tables
 
-    if to_json + to_csv + sum(place is not None for place in (parquet, folder, xmp)) > 1:
-        raise click.UsageError("Choose one of --json, --csv, --parquet, --all and --xmp.")
+    if to_json + to_csv + sum(place is not None for place in (parquet, xlsx, folder, xmp)) > 1:
+        raise click.UsageError("Choose one of --json, --csv, --parquet, --xlsx, --all and --xmp.")
     service = context.library()
     view = service.view()
     if parquet is not None:
         exporting.write_parquet(view, parquet)
         click.echo(f"{len(view.faces):,} faces written to {parquet}.")
+    elif xlsx is not None:
+        tables.write_xlsx(exporting.faces_table(view), xlsx)
+        click.echo(f"{len(view.faces):,} faces written to {xlsx}.")
     elif folder is not None:
         _export_all(service, folder)
     elif xmp is not None:

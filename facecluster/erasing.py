@@ -159,7 +159,8 @@ class Erasing:
                 return self._carry_out(begun, "Erased")
             if begun is not None:
                 self._carry_out(begun, "Finished erasing")
-            self._write(wanted)
+            with self._as_begun():
+                self._write(wanted)
             return self._carry_out(wanted, "Erased")
 
     def finish(self) -> bool:
@@ -179,10 +180,17 @@ class Erasing:
         return not self.is_begun
 
     def _carry_out(self, task: Erasure, verb: str) -> int:
-        try:
+        with self._as_begun():
             return self._step_by_step(task, verb)
+
+    @contextmanager
+    def _as_begun(self) -> Iterator[None]:
+        """Whoever fails within speaks of its own step; where the note stands, the erasing as a whole has begun."""
+        try:
+            yield
         except StoreError as exc:
-            # Whoever failed speaks of its own step; the erasing as a whole has begun.
+            if not self.is_begun:
+                raise
             why = " ".join(one for one in re.split(r"(?<=\.) ", str(exc)) if not one.startswith("Nothing was"))
             raise type(exc)(
                 f"{why} The erasing was begun and is not finished: opening the library again finishes it."
@@ -219,11 +227,12 @@ class Erasing:
 
     def _read(self) -> Erasure | None:
         try:
-            found = json.loads(self._note.read_text("utf-8"))
+            if not self.is_begun:
+                return None
+            with translated(self._note):
+                found = json.loads(self._note.read_text("utf-8"))
             ids = {key: tuple(map(str, found[key])) for key in ("faces", "people", "marks")}
             return Erasure(found["author"], found["n_people"], is_told=found["is_told"], **ids)
-        except FileNotFoundError:
-            return None
         except (ValueError, TypeError, KeyError) as exc:
             raise StoreDataError(
                 f"{self._note} is damaged, so an erasing that was cut short cannot be finished. Nothing was changed. "

@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 import numpy as np
+import openpyxl
+import openpyxl.utils.escape
 import orjson
 import pytest
 from contracts import builders
@@ -25,7 +27,7 @@ from small_library import PARAMS, faces, open_library, write_faces
 from facecluster.decisions import clean_name
 from facecluster.model import ChangeSet, Decision, PersonId
 from facecluster.service import Service
-from facecluster.tables import as_csv, plain_cell
+from facecluster.tables import as_csv, plain_cell, write_xlsx
 from trust.measure import Found, Measure, cases
 from trust.pages import PAGES, dashboard, protos
 
@@ -278,8 +280,26 @@ def in_tables(seed: int, seconds: float, most: int = 500) -> Found:
             found.failures.append(f"{text!r} is run")
         if [plain_cell(cell) for cell in cells] != [text, text] or back[1][1:] != [str(n), "", "-1.5"]:
             found.failures.append(f"{text!r} came back as {cells!r}")
+        found.failures += _in_workbook(rows, text)
         found.n += 1
     return found
+
+
+def _in_workbook(rows: list[dict[str, object]], text: str) -> list[str]:
+    """The same in a workbook: every text is one, and stands there as it was."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.xlsx"
+        write_xlsx(rows, path)
+        book = openpyxl.load_workbook(path)
+    cells = list(book.worksheets[0].iter_rows())
+    book.close()
+    back = [cells[0][1], cells[1][0]]
+    wrong = [f"{text!r} is of type {cell.data_type} in a workbook" for cell in back if cell.data_type not in "sn"]
+    # A file of XML has no carriage return of its own: readers make it a line feed.
+    said = [str(cell.value or "") for cell in back]
+    if any(openpyxl.utils.escape.unescape(one) != text for one in said):
+        wrong.append(f"{text!r} came back from a workbook as {said!r}")
+    return wrong
 
 
 MEASURES = [

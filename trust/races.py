@@ -161,7 +161,8 @@ def says_too_little(curator: Curator) -> bool:
     """A conflict that does not say what is so now."""
     error = curator.error
     return isinstance(error, StaleWriteError) and not any(
-        word in str(error) for word in ("“", "is no longer", "was said of them since")
+        word in str(error)
+        for word in ("“", "is no longer", "was said of them since", "by now, and you were asked about")
     )
 
 
