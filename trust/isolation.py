@@ -187,8 +187,8 @@ def rest_probes(rest: RestServer) -> Iterator[tuple[str, str, str, Any]]:
         yield f"GET {path}", "GET", path, None
 
 
-# They answer with what was handed over.
-_ECHO = ("fc_stage", "fc_doctor", "fc_user")
+# They answer with what was handed over, the last with the subject of the token, whatever that is.
+_ECHO = ("fc_stage", "fc_doctor", "fc_user", "fc_me")
 
 
 def by_rest(seed: int, seconds: float) -> Found:
