@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import pkgutil
 import time
 from dataclasses import asdict
@@ -32,7 +33,8 @@ def main() -> None:
         chosen = [known[name] for name in args.only]
         shares = sum(measure.share for measure in chosen) or 1.0
         for measure in chosen:
-            kept[measure.id] = tried(measure, args.seed, args.minutes * 60 * measure.share / shares)
+            seconds = args.minutes * 60 * measure.share / shares if measure.share else math.inf
+            kept[measure.id] = tried(measure, args.seed, seconds)
             RESULTS.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")  # at once: a run may be broken off
     write_page(known, kept)
     if any(kept.get(name, {}).get("failures") for name in args.only):
