@@ -305,7 +305,9 @@ def _erase_from_run(db: sqlite3.Connection, run_id: str, gone: frozenset[str]) -
 
 
 def _read_run(db: sqlite3.Connection, run_id: str) -> Run:
-    head = db.execute("select params, fingerprint, reason, questions from runs where id = ?", (run_id,)).fetchone()
+    head = db.execute(
+        "select params, fingerprint, reason, questions from runs where id = ?", (_text(run_id),)
+    ).fetchone()
     if head is None:
         raise no_run(run_id)
     rows = db.execute(
@@ -331,3 +333,8 @@ def _dump_questions(questions: Iterable[Question]) -> str:
 
 def _load_questions(questions: str) -> tuple[Question, ...]:
     return tuple(Question(kind, person, other, n) for kind, person, other, n in json.loads(questions))
+
+
+def _text(given: str) -> str:
+    """What SQLite can look for: half a letter stands in no id."""
+    return given.encode("utf-8", "replace").decode("utf-8")
