@@ -22,7 +22,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -253,6 +253,7 @@ class Erasing:
         with translated(self._note):
             self._note.with_suffix(".json.tmp").unlink(missing_ok=True)
             self._note.unlink(missing_ok=True)
+        with suppress(OSError):  # it is done; a note that a power cut brings back is carried out once more
             self._sync()
 
     def _sync(self) -> None:
