@@ -114,4 +114,9 @@ def write_page(known: dict[str, Measure], kept: dict[str, dict[str, object]]) ->
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    finally:
+        from contracts.builders import SERVERS
+
+        SERVERS.close()  # their threads would keep the process from ending
