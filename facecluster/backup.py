@@ -23,7 +23,7 @@ from facecluster.contents import DEFINITION, contents
 from facecluster.errors import InputError, StoreDataError
 from facecluster.model import UserId, content_fingerprint
 from facecluster.ports import Progress, part_of
-from facecluster.stores.local import FORMAT, Database, translated
+from facecluster.stores.local import FORMAT, Database, sync, translated
 from facecluster.stores.local_faces import face_set, meta_of, rows_in
 from facecluster.stores.local_people import LocalPeopleStore
 
@@ -122,7 +122,7 @@ def _publish(whole: Path, to: Path) -> None:
         raise InputError(f"There is a {to} by now. It stays as it is, and nothing was backed up.") from exc
     except OSError:  # a disk that knows no second names
         whole.rename(to)
-    sync_folder(to.parent)
+    sync(to.parent)
 
 
 def _write(
@@ -274,12 +274,3 @@ def _others(folder: Path, library: Path, left_out: set[str], stack: ExitStack) -
                 file = stack.enter_context(path.open("rb"))
                 found.append(_Piece(name, file, os.fstat(file.fileno()).st_size))
     return found
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder as durable as the bytes they stand for."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -34,7 +34,7 @@ from facecluster.jobs import Jobs
 from facecluster.model import FaceId, PersonId, UserId
 from facecluster.ports import FaceStore, PeopleStore
 from facecluster.stores.blocked import Blocked
-from facecluster.stores.local import Database, translated
+from facecluster.stores.local import Database, sync, translated
 from facecluster.stores.local_traces import compact, erase_here
 from facecluster.view import View
 
@@ -247,22 +247,14 @@ class Erasing:
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(self._note)
-            self._sync()
+            sync(self._folder)
 
     def _drop_note(self) -> None:
         with translated(self._note):
             self._note.with_suffix(".json.tmp").unlink(missing_ok=True)
             self._note.unlink(missing_ok=True)
         with suppress(OSError):  # it is done; a note that a power cut brings back is carried out once more
-            self._sync()
-
-    def _sync(self) -> None:
-        """A name that came or went survives a power cut."""
-        handle = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            sync(self._folder)
 
     @contextmanager
     def _alone(self, patience_s: float) -> Iterator[bool]:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from facecluster import archive
 from facecluster.archive import Library, Manifest, Reader
-from facecluster.backup import check, sync_folder
+from facecluster.backup import check
 from facecluster.contents import DEFINITION, contents
 from facecluster.errors import FaceClusterError, InputError, StoreDeniedError, StoreUnavailableError
 from facecluster.model import UserId
 from facecluster.ports import Progress, part_of
-from facecluster.stores.local import FORMAT, Database, user_folder
+from facecluster.stores.local import FORMAT, Database, sync, user_folder
 from facecluster.stores.local_faces import LocalFaceStore
 from facecluster.stores.local_people import LocalPeopleStore
 
@@ -231,7 +231,7 @@ def _switch(aside: Path, place: Path) -> Path | None:
         place.rmdir()
     if not place.exists():
         aside.rename(place)
-        sync_folder(place.parent)
+        sync(place.parent)
         return None
     kept = place.with_name(f"{place.name}.before-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
     with _alone_with(place):
@@ -244,7 +244,7 @@ def _switch(aside: Path, place: Path) -> Path | None:
             except OSError:
                 kept.rename(place)
                 raise
-        sync_folder(place.parent)
+        sync(place.parent)
     if _holds_nothing(kept):
         shutil.rmtree(kept, ignore_errors=True)
         return None
@@ -276,9 +276,5 @@ def _exchange(a: Path, b: Path) -> bool:
 def _sync_all(folder: Path) -> None:
     for parent, _, names in os.walk(folder):
         for name in names:
-            handle = os.open(Path(parent) / name, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        sync_folder(Path(parent))
+            sync(Path(parent) / name)
+        sync(Path(parent))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -186,6 +187,15 @@ def _commit(db: sqlite3.Connection) -> None:
 )
 def _set_journal(db: sqlite3.Connection, journal: str) -> None:
     db.execute(f"pragma journal_mode={journal}")
+
+
+def sync(path: Path) -> None:
+    """Have the bytes of a file, or the names in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

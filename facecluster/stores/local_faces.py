@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from facecluster.errors import InputError, StoreDataError, StoreDeniedError, StoreError, StoreUnavailableError
 from facecluster.model import Coverage, FaceBatch, FaceId, FaceSet, Fetched, content_fingerprint
 from facecluster.ports import Progress
-from facecluster.stores.local import Database, translated
+from facecluster.stores.local import Database, sync, translated
 
 _COLUMNS = (
     "id, photo, url, folder, crop_url, blur_score, box_left, box_top, box_right, box_bottom, "
@@ -314,7 +314,7 @@ class LocalFaceStore:
                 file.write(np.ascontiguousarray(block, "<f4").data)
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(self.database.folder)
+        sync(self.database.folder)
         put(db, "generation", generation)
         put(db, "dimension", str(dimension))
         vectors = self.mapped({"generation": generation, "dimension": str(dimension)}, len(ids))
@@ -365,7 +365,7 @@ class LocalFaceStore:
                         _copy(source, target, offset, length)
             target.flush()
             os.fsync(target.fileno())
-        _sync_folder(self.database.folder)
+        sync(self.database.folder)
         db.executemany("update faces set crop_offset = ? where id = ?", moved)
         put(db, "crops_generation", generation)
         put(db, "crops_end", str(end))
@@ -466,12 +466,3 @@ def _starts(n: int) -> range:
 
 def _known(column: NDArray[np.float32]) -> list[float | None]:
     return [None if value != value else value for value in column.tolist()]  # NaN is no number, itself included
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name as durable as its bytes."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

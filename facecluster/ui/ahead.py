@@ -43,11 +43,19 @@ class Kept(Generic[V]):
             self._lock.notify()
 
     def _work(self) -> None:
+        try:
+            self._go_on()
+        finally:
+            with self._lock:  # also after a bug, whose traceback stands in the log: another goes on from here
+                if self._worker is threading.current_thread():
+                    self._worker = None
+
+    def _go_on(self) -> None:
         while True:
             with self._lock:
                 while not self._next:
                     if not self._lock.wait(_IDLE_S):
-                        self._worker = None
+                        self._worker = None  # under the lock: who asks from now on starts another
                         return
                 if self._lock.wait(_PAUSE_S) or not self._next:
                     continue  # something else is wanted

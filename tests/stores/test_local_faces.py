@@ -333,7 +333,7 @@ def test_a_write_that_fails_leaves_the_store_usable(store, make_batch, monkeypat
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(local_faces, "_sync_folder", full)
+        patch.setattr(local_faces, "sync", full)
         with pytest.raises(Exception, match=r"No space left on device.*Nothing was changed"):
             store.add(make_batch(["b"]))
     assert store.read().ids == ("a",)

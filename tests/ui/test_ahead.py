@@ -93,6 +93,15 @@ def test_what_fails_ahead_of_time_fails_again_for_who_asks_and_stops_nothing():
     assert kept.get("bad", made.maker("bad")) == "BAD"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_what_is_made_ahead_does_not_end_the_making():
+    made, kept = Made(), Kept[str](9)
+    kept.ahead([("bug", lambda: str(1 // 0))])
+    until(lambda: kept._worker is None)
+    kept.ahead(made.likely("next"))
+    until(lambda: made.keys == ["next"])
+
+
 def test_a_plan_that_was_made_ahead_is_the_plan_that_is_made_now(demo_library):
     demo_library.prepare(demo_library.defaults.blur_threshold)
     params = replace(demo_library.defaults, min_cluster_size=4)
