@@ -16,7 +16,7 @@ PROGRAM = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py")), *sorted((ROO
 
 
 def test_no_address_holds_a_name_and_each_comes_back_from_a_body():
-    found = in_requests(seed=5, seconds=20, most=200)
+    found = in_requests(seed=5, seconds=600, most=200)
     if found.not_run:
         pytest.skip(found.not_run)
     assert found.failures == []
@@ -24,25 +24,25 @@ def test_no_address_holds_a_name_and_each_comes_back_from_a_body():
 
 
 def test_a_name_is_text_in_everything_that_pages_send():
-    found = on_pages(seed=5, seconds=5, most=7, pages=("people", "person", "find", "history", "noise"))
+    found = on_pages(seed=5, seconds=600, most=7, pages=("people", "person", "find", "history", "noise"))
     assert found.failures == []
     assert found.n == 7
 
 
 def test_no_cell_is_run_and_each_reads_back():
-    found = in_tables(seed=5, seconds=20)
+    found = in_tables(seed=5, seconds=600)
     assert found.failures == []
     assert found.n == 500
 
 
 def test_nothing_that_the_data_names_is_opened_asked_for_or_run():
-    found = hidden_io(seed=5, seconds=1, most=40, pages=("people", "person", "find"))
+    found = hidden_io(seed=5, seconds=600, most=40, pages=("people", "person", "find"))
     assert found.failures == []
     assert found.n == 40
 
 
 def test_pictures_that_are_traps_harm_nobody():
-    found = pictures(seed=0, seconds=30, every=12)
+    found = pictures(seed=0, seconds=600, every=12)
     assert found.failures == []
     assert found.n >= 8
 

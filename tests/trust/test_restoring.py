@@ -6,13 +6,13 @@ from trust import restoring
 
 
 def test_a_backup_made_while_others_write_is_one_moment(tell):
-    found = restoring.under_writes(seed=5, seconds=60, most=5)
+    found = restoring.under_writes(seed=5, seconds=600, most=5)
     assert found.failures == []
     tell(f"R22a: {found.n} backups of a library that was written to, {found.note}")
 
 
 def test_a_broken_backup_changes_nothing(tell):
-    found = restoring.broken_archives(seed=6, seconds=60, most=160)
+    found = restoring.broken_archives(seed=6, seconds=600, most=160)
     assert found.failures == []
     tell(f"R22b: {found.n} broken backups, {found.note}")
 
