@@ -146,7 +146,7 @@ class Erasing:
             If a store fails, or a reader stands in the way.
         """
         view = self._view()
-        faces, gone = view.to_erase(people, n_faces)
+        faces, gone = _what_goes(view, people, n_faces)
         marks = self.blocked.marks(view.faces, faces) if block else ()
         wanted = Erasure(str(self._user), len(people), tuple(faces), tuple(gone), marks)
         with self._alone(_PATIENCE_S) as is_alone:
@@ -273,3 +273,16 @@ class Erasing:
                         break
                     time.sleep(_LOOK_S)
             yield is_alone
+
+
+def _what_goes(view: View, people: Sequence[PersonId], n_faces: int) -> tuple[list[FaceId], list[PersonId]]:
+    """All faces and merged people of people of whom the curator was told that together they have so many faces."""
+    each = [view.everything_of(person) for person in people]
+    faces, gone = [face for some, _ in each for face in some], [one for _, some in each for one in some]
+    if len(faces) != n_faces:
+        whom = view.called(people[0]) if len(people) == 1 else f"These {len(people):,} people"
+        raise StaleWriteError(
+            f"{whom} {'has' if len(people) == 1 else 'have'} {len(faces):,} faces by now, and you were asked about "
+            f"{n_faces:,}. Nothing was erased. Look again, then repeat it."
+        )
+    return faces, gone

@@ -78,7 +78,7 @@ def person_as_json(view: View, person: PersonId, crop: Callable[[FaceId], bytes]
     named = {*faces, *people}
     facts = [
         {"kind": kind, "subject": subject, "object": other, "value": value}
-        for (kind, subject, other), value in view.snapshot.facts.items()
+        for (kind, subject, other), value in sorted(view.snapshot.facts.items())
         if kind not in ("live_run", "run_name")
         and (named & {subject, other} or named & people_in(kind, subject, other, value))
     ]

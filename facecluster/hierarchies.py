@@ -7,10 +7,10 @@ must never meet the vectors, or the address of saved work, of the other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ from facecluster.ports import Progress
 from facecluster.reconcile import reconcile
 from facecluster.suggest import Setting, StabilityMap, stability_map
 from facecluster.view import View
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _KEPT = 8
 # The neighbour lists are the same whatever min_samples is; looked for are hierarchies from 1 up to this.
@@ -79,6 +82,7 @@ class Hierarchies:
         # One setting of the sliders asks for it twenty times, 8 ms each at 100,000 faces.
         self._base: _Base = ("", None, (np.empty(0, np.int64), ""))
         self._plans: dict[tuple[str, Params, bytes], Plan] = {}
+        self._refined: dict[tuple[str, bytes], Refinement] = {}
         self._vectors: tuple[str, NDArray[np.float32]] = ("", np.empty((0, 0), np.float32))
 
     def base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str] | None:
@@ -115,17 +119,12 @@ class Hierarchies:
     ) -> tuple[NDArray[np.int64], Hierarchy]:
         """Clustered rows and their hierarchy; built now where there is none."""
         rows, fingerprint = self.require_base(view, blur_threshold)
-        key = (fingerprint, min_samples)
-        with self._lock:
-            found = self._kept.get(key)
-        if found is None:
+
+        def make() -> Hierarchy:
             with self._cache.as_of(view.snapshot.revision):
-                found = self._cache.hierarchy(view.faces.vectors[rows], fingerprint, min_samples, progress)
-            with self._lock:
-                while len(self._kept) >= _KEPT:
-                    self._kept.pop(next(iter(self._kept)))
-                self._kept[key] = found
-        return rows, found
+                return self._cache.hierarchy(view.faces.vectors[rows], fingerprint, min_samples, progress)
+
+        return rows, self._once(self._kept, (fingerprint, min_samples), make)
 
     def lists(self, view: View) -> Lists | None:
         """Saved neighbour lists of the faces that the live run clustered; None where no hierarchy is saved."""
@@ -204,13 +203,7 @@ class Hierarchies:
         # Most values of epsilon come to the same clusters as the one before, and so to the same plan.
         digest = sha256(clusters.labels.tobytes() + clusters.strength.tobytes()).digest()
         key = (view.version, replace(params, epsilon=0.0, method="eom"), digest)
-        with self._lock:
-            known = self._plans.pop(key, None)
-        found = known or self._planned(view, params, rows, clusters)
-        with self._lock:
-            self._plans[key] = found
-            while len(self._plans) > _KEPT:
-                self._plans.pop(next(iter(self._plans)))
+        found = self._once(self._plans, key, lambda: self._planned(view, params, rows, clusters))
         return replace(found, params=said, author=author)
 
     def _planned(self, view: View, params: Params, rows: NDArray[np.int64], clusters: Clustering) -> Plan:
@@ -228,12 +221,33 @@ class Hierarchies:
             return None
         rows, hierarchy = self.get(view, params.blur_threshold, params.min_samples)
         _, fingerprint = self.require_base(view, params.blur_threshold)
-        # Kept, because picking them out takes as long as the layer itself, and every move of a slider needs them.
-        known, vectors = self._vectors
-        if known != fingerprint:
-            vectors = view.faces.vectors[rows]
-            self._vectors = (fingerprint, vectors)
-        return refine(hierarchy, clusters, vectors, facts)
+        said = (facts.pins, facts.not_person, facts.same, facts.different, facts.photo)
+        digest = sha256(b"".join(part.tobytes() for part in (clusters.labels, *said)))
+        digest.update(f"{[len(part) for part in said]} {params.min_samples} {params.min_cluster_size}".encode())
+
+        def make() -> Refinement:
+            # Kept, because picking them out takes as long as the layer itself, and every move of a slider needs them.
+            known, vectors = self._vectors
+            if known != fingerprint:
+                vectors = view.faces.vectors[rows]
+                self._vectors = (fingerprint, vectors)
+            return refine(hierarchy, clusters, vectors, facts)
+
+        # Plans are made anew after each name that anybody gives, and this is half of a plan.
+        return self._once(self._refined, (fingerprint, digest.digest()), make)
+
+    def _once(self, kept: dict[K, V], key: K, make: Callable[[], V]) -> V:
+        """What is kept under a key, made where it is not; the longest unused are given up."""
+        with self._lock:
+            found = kept.get(key)
+        if found is None:
+            found = make()
+        with self._lock:
+            kept.pop(key, None)
+            kept[key] = found
+            while len(kept) > _KEPT:
+                kept.pop(next(iter(kept)))
+        return found
 
 
 def _key(view: View, blur_threshold: float) -> str:

@@ -94,7 +94,7 @@ class Leftovers:
     def groups(self, view: View) -> tuple[Group, ...]:
         """Groups of the faces that are nobody's likely, the largest first."""
         with self._lock:
-            if self._view is None or self._view.version != view.version:
+            if self._view is None or self._view.version_but_names != view.version_but_names:
                 self._keep_pairs(view)
                 self._keep_groups(view)
                 self._view = view
@@ -133,7 +133,7 @@ class Leftovers:
             made.setdefault(int(part[group.rows[0]]), []).append(group)
         self._known = {key: self._known.get(key, tuple(made.get(at, ()))) for at, key in keys.items()}
         groups = (group for some in self._known.values() for group in some)
-        self._groups = tuple(sorted(groups, key=lambda g: (-len(g.rows), -g.likeness.mean(), int(g.rows[0]))))
+        self._groups = tuple(sorted(groups, key=lambda g: (-len(g.rows), -g.mean, int(g.rows[0]))))
 
 
 def _by_part(pairs: NDArray[np.int32], part: NDArray[np.int32]) -> Iterable[NDArray[np.int32]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NewType
 
@@ -400,13 +400,35 @@ class PeopleSnapshot:
     def people(self) -> Mapping[PersonId, Person]:
         """All people there ever were and still are, merged ones included, by id."""
         ids = sorted(subject for subject, _, _ in self.of_kind("person"))
-        return {
-            PersonId(id_): Person(
-                PersonId(id_),
-                self.facts.get(("name", id_, ""), ""),
-                ("hidden", id_, "") in self.facts,
-                FaceId(self.facts[("cover", id_, "")]) if ("cover", id_, "") in self.facts else None,
-                PersonId(self.facts[("merged_into", id_, "")]) if ("merged_into", id_, "") in self.facts else None,
-            )
-            for id_ in ids
-        }
+        return {PersonId(id_): self._person(id_) for id_ in ids}
+
+    def _person(self, id_: str) -> Person:
+        cover, into = self.facts.get(("cover", id_, "")), self.facts.get(("merged_into", id_, ""))
+        return Person(
+            PersonId(id_),
+            self.facts.get(("name", id_, ""), ""),
+            ("hidden", id_, "") in self.facts,
+            FaceId(cover) if cover is not None else None,
+            PersonId(into) if into is not None else None,
+        )
+
+    def told_otherwise_than(self, before: PeopleSnapshot) -> frozenset[PersonId] | None:
+        """People who have another name or cover than before, or are hidden now; None where more than that is new.
+
+        Most changes are a name, and nothing about faces follows from one. What was taken away counts as more: whether
+        anything else is said of that person would have to be looked up.
+        """
+        if self.run is not before.run or len(self.facts) < len(before.facts):
+            return None
+        changed = [key for key, value in self.facts.items() if before.facts.get(key) != value]
+        n_new = sum(key not in before.facts for key in changed)
+        if len(self.facts) != len(before.facts) + n_new:
+            return None
+        is_more = any(kind not in ("name", "hidden", "cover") or who not in before.people for kind, who, _ in changed)
+        return None if is_more else frozenset(PersonId(who) for _, who, _ in changed)
+
+    def with_people_of(self, before: PeopleSnapshot, but: Iterable[PersonId]) -> PeopleSnapshot:
+        """The same; its people are those of a moment before, but for some."""
+        found = replace(self)
+        found.__dict__["people"] = {**before.people, **{who: self._person(who) for who in but}}
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -188,6 +189,17 @@ def row_state(snapshot: PeopleSnapshot, faces: FaceSet) -> RowState:
     )
 
 
+def told_otherwise(state: RowState, snapshot: PeopleSnapshot, people: Iterable[PersonId]) -> RowState:
+    """The state after these people got a name or a cover or were hidden, and nothing else was said."""
+    is_named, is_protected = state.is_named.copy(), state.is_protected.copy()
+    for person in {resolve(snapshot, person) for person in people}:
+        at = bisect_left(state.people, person)
+        if state.people[at : at + 1] == (person,):
+            is_named[at] = ("name", person, "") in snapshot.facts
+            is_protected[at] = True
+    return replace(state, is_named=is_named, is_protected=is_protected)
+
+
 def _facts_of(snapshot: PeopleSnapshot, faces: FaceSet, kind: Kind) -> Iterable[tuple[int, str]]:
     """Row and value of the facts of one kind about faces that are there."""
     for subject, _, value in snapshot.of_kind(kind):
@@ -227,4 +239,5 @@ def _open_questions(snapshot: PeopleSnapshot, state: RowState, live_label: NDArr
 
 
 def _pairs(values: Iterable[tuple[int, int]]) -> NDArray[np.int32]:
-    return np.array(list(values), np.int32).reshape(-1, 2)
+    # Facts come in the order in which they were said or read, and nothing may depend on that.
+    return np.array(sorted(values), np.int32).reshape(-1, 2)

@@ -20,7 +20,6 @@ from facecluster.config import Settings
 from facecluster.contents import Contents, contents
 from facecluster.decisions import Draft
 from facecluster.demo import demo_faces
-from facecluster.earlier import Earlier
 from facecluster.erasing import Erasing
 from facecluster.errors import InputError, StaleWriteError
 from facecluster.hierarchies import Hierarchies, Params
@@ -30,10 +29,9 @@ from facecluster.model import ChangeRecord, FaceId, Fetched, Mark, PersonId, Que
 from facecluster.plan import Plan
 from facecluster.ports import FaceStore, PeopleStore, Progress, part_of
 from facecluster.rights import person_files
-from facecluster.row_state import row_state
 from facecluster.stores.local import user_folder
 from facecluster.suggest import StabilityMap
-from facecluster.view import View
+from facecluster.view import View, view_of
 
 LIVE_MIN_SAMPLES = (1, 2, 3, 4, 5)  # the worker prepares these, so that the slider is live on all of them
 _RETRIES = 5
@@ -75,10 +73,10 @@ class Service:
             if self._view is None or self._view.version != version:
                 generation = version.split("/")[0]
                 old = self._view if self._view and self._view.version.split("/")[0] == generation else None
-                faces, known = (old.faces, old.known) if old else (self._faces.read(), Earlier())
-                snapshot, blur = self._people.read(), self.settings.blur_threshold
-                version, state = f"{generation}/{snapshot.revision}", row_state(snapshot, faces)
-                self._view = View(version, faces, snapshot, state, blur, known, self._hierarchies.lists)
+                faces, snapshot = old.faces if old else self._faces.read(), self._people.read()
+                version, blur = f"{generation}/{snapshot.revision}", self.settings.blur_threshold
+                lists = self._hierarchies.lists
+                self._view = old.later(version, snapshot) if old else view_of(version, faces, snapshot, blur, lists)
             return self._view
 
     @contextmanager

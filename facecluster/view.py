@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from facecluster.clustering import cover
 from facecluster.decisions import resolve
 from facecluster.earlier import Earlier, Owned
-from facecluster.errors import InputError, StaleWriteError
+from facecluster.errors import InputError
 from facecluster.images import secured
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
 from facecluster.nearest import Lists, Nearest, nearest_after, nearest_of
-from facecluster.row_state import UNSEEN, RowState, live_labels, owners
+from facecluster.row_state import UNSEEN, RowState, live_labels, owners, row_state, told_otherwise
 from facecluster.search import cosine, distances
 
 Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]
@@ -71,8 +71,8 @@ class View:
 
     Attributes
     ----------
-    version : str
-        Different whenever anything in the view is.
+    version, version_but_names : str
+        Different whenever anything in the view is; whenever anything is but names, covers and who is hidden.
     earlier : Earlier
         What is known from another view of the same faces.
     find_lists : Callable[[View], Lists | None]
@@ -80,12 +80,27 @@ class View:
     """
 
     version: str
+    version_but_names: str
     faces: FaceSet
     snapshot: PeopleSnapshot
     state: RowState
     blur_threshold: float
     earlier: Earlier = field(default_factory=Earlier)
     find_lists: Callable[[View], Lists | None] = lambda _: None
+
+    def later(self, version: str, snapshot: PeopleSnapshot) -> View:
+        """The same faces at a later moment; what is known to be the same is not reckoned anew."""
+        told = snapshot.told_otherwise_than(self.snapshot)
+        if told is None:
+            return view_of(version, self.faces, snapshot, self.blur_threshold, self.find_lists, self.known)
+        now = snapshot.with_people_of(self.snapshot, but=told)
+        found = replace(self, version=version, snapshot=now, state=told_otherwise(self.state, now, told))
+        known = {key: value for key, value in self.__dict__.items() if key not in found.__dict__}
+        cards, _ = known.pop("cards", None), known.pop("card_of", None)
+        found.__dict__.update(known)
+        if cards is not None and told <= self.card_of.keys():
+            found.__dict__["cards"] = tuple(found._card(one.id) if one.id in told else one for one in cards)
+        return found
 
     @cached_property
     def number(self) -> dict[PersonId, int]:
@@ -168,24 +183,6 @@ class View:
         ]
         people = [one for one in self.snapshot.people if resolve(self.snapshot, one) == person]
         return [*(self.faces.ids[row] for row in self.rows(person)), *faces], people
-
-    def to_erase(self, people: Sequence[PersonId], n_faces: int) -> tuple[list[FaceId], list[PersonId]]:
-        """`everything_of` people of whom the curator was told that together they have so many faces.
-
-        Raises
-        ------
-        StaleWriteError
-            If they have another number by now.
-        """
-        each = [self.everything_of(person) for person in people]
-        faces, gone = [face for some, _ in each for face in some], [one for _, some in each for one in some]
-        if len(faces) != n_faces:
-            whom = self.called(people[0]) if len(people) == 1 else f"These {len(people):,} people"
-            raise StaleWriteError(
-                f"{whom} {'has' if len(people) == 1 else 'have'} {len(faces):,} faces by now, and you were asked about "
-                f"{n_faces:,}. Nothing was erased. Look again, then repeat it."
-            )
-        return faces, gone
 
     def larger_first(self, a: PersonId, b: PersonId) -> tuple[PersonId, PersonId]:
         """Two people: who has a name, then who has more faces, comes first."""
@@ -295,15 +292,19 @@ class View:
     @cached_property
     def cards(self) -> tuple[PersonCard, ...]:
         """Everybody with faces or a name, hidden ones too, most faces first, then by id."""
-        confirmed = np.bincount(self.state.pin[self.state.pin >= 0], minlength=len(self.state.people))
-        cards = []
-        for i, person in enumerate(self.state.people):
-            known, rows = self.snapshot.people[person], self._rows_by_person[i]
-            if len(rows) or known.name:
-                cards.append(
-                    PersonCard(person, known.name, len(rows), int(confirmed[i]), known.is_hidden, self._cover(known, i))
-                )
-        return tuple(sorted(cards, key=lambda card: (-card.n_faces, card.id)))
+        cards = [self._card(person) for person in self.state.people]
+        shown = (card for card in cards if card.n_faces or card.name)
+        return tuple(sorted(shown, key=lambda card: (-card.n_faces, card.id)))
+
+    @cached_property
+    def _n_confirmed(self) -> list[int]:
+        pins = self.state.pin[self.state.pin >= 0]
+        return np.bincount(pins, minlength=len(self.state.people)).tolist()  # type: ignore[no-any-return]
+
+    def _card(self, person: PersonId) -> PersonCard:
+        known, i = self.snapshot.people[person], self.number[person]
+        n_faces = len(self._rows_by_person[i])
+        return PersonCard(person, known.name, n_faces, self._n_confirmed[i], known.is_hidden, self._cover(known, i))
 
     def _cover(self, person: Person, number: int) -> FaceId | None:
         # A face chosen by hand and given to somebody else since would show the wrong face.
@@ -327,14 +328,9 @@ class View:
 
     def people(self, search: str = "", sort: Sort = "most faces", show_hidden: bool = False) -> list[PersonCard]:
         """Cards with faces, as the People page lists them."""
-        words = search.casefold().split()
-        cards = [
-            card
-            for card in self.cards
-            if card.n_faces
-            and (show_hidden or not card.is_hidden)
-            and all(word in card.name.casefold() for word in words)
-        ]
+        cards = [card for card in self.cards if card.n_faces and (show_hidden or not card.is_hidden)]
+        for word in search.casefold().split():
+            cards = [card for card in cards if word in card.name.casefold()]
         if sort == "fewest faces":
             cards.sort(key=lambda card: (card.n_faces, card.id))
         elif sort == "name":
@@ -470,6 +466,19 @@ class View:
             LooseFace(ids[row], people[p] if p >= 0 else None, ids[at] if at >= 0 else None, away, cosine)
             for row, p, at, away, cosine in zip(*(column[order].tolist() for column in columns), strict=True)
         )
+
+
+def view_of(
+    version: str,
+    faces: FaceSet,
+    snapshot: PeopleSnapshot,
+    blur_threshold: float,
+    find_lists: Callable[[View], Lists | None],
+    earlier: Earlier | None = None,
+) -> View:
+    """The view of a moment, with its facts in row numbers."""
+    state = row_state(snapshot, faces)
+    return View(version, version, faces, snapshot, state, blur_threshold, earlier or Earlier(), find_lists)
 
 
 def _host(url: str) -> str:

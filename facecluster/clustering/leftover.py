@@ -8,8 +8,9 @@ alike pair, so pairs below `Law.least` can be left out without changing anything
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,11 @@ class Group:
     rows: NDArray[np.int64]
     likeness: NDArray[np.float64]
 
+    @cached_property
+    def mean(self) -> float:
+        """Mean cosine over all pairs of its faces."""
+        return float(self.likeness.mean())
+
 
 def alike_pairs(
     vectors: NDArray[np.float32], least: float, rows: NDArray[np.int64], others: NDArray[np.int64] | None = None
@@ -79,26 +85,57 @@ def alike_pairs(
 
 
 class _Linkage:
-    """Groups while they grow, each known by the place of its first face."""
+    """Groups while they grow, each known by the place of its first face; most faces never join, and are in no set."""
 
-    def __init__(self, rows: NDArray[np.int64], vectors: NDArray[np.float32], law: Law) -> None:
+    def __init__(
+        self,
+        rows: NDArray[np.int64],
+        pairs: NDArray[np.int32],
+        apart: NDArray[np.int32],
+        photo: NDArray[np.int32],
+        vectors: NDArray[np.float32],
+        law: Law,
+    ) -> None:
         self.law = law
         self.sums = np.rint(vectors[rows].astype(np.float64) * _GRID) / _GRID
-        self.members: dict[int, list[int]] = {place: [place] for place in range(len(rows))}
-        self.near: dict[int, set[int]] = {place: set() for place in range(len(rows))}
-        self.apart: dict[int, set[int]] = {place: set() for place in range(len(rows))}
-        self.photos: dict[int, set[int]] = {}
-        self.version = dict.fromkeys(range(len(rows)), 0)
-        self.queue: list[tuple[float, int, int, int, int]] = []
+        self.members: dict[int, list[int]] = {}  # of what is more than one face
+        self.gone: set[int] = set()
+        self.version: Counter[int] = Counter()
+        self._photo = photo[rows].tolist()
+        self._photos: dict[int, set[int]] = {}
+        self._near = _Sets(len(rows), np.searchsorted(rows, pairs))
+        self._apart = _Sets(len(rows), np.searchsorted(rows, apart))
+        self.queue = self._first(np.searchsorted(rows, pairs))
+
+    def _first(self, pairs: NDArray[np.int64]) -> list[tuple[float, int, int, int, int]]:
+        """All pairs of single faces that may join."""
+        found: list[tuple[float, int, int, int, int]] = []
+        for start in range(0, len(pairs), _BLOCK):
+            a, b = pairs[start : start + _BLOCK].T
+            score = np.einsum("ij,ij->i", self.sums[a], self.sums[b]) - self.law.needed(2)
+            at = np.flatnonzero(score >= 0.0)
+            found += (
+                (-s, x, y, 0, 0) for s, x, y in zip(score[at].tolist(), a[at].tolist(), b[at].tolist(), strict=True)
+            )
+        heapq.heapify(found)
+        return found
+
+    def size(self, a: int) -> int:
+        """Faces of a group."""
+        return len(self.members.get(a, (a,)))
+
+    def photos(self, a: int) -> set[int]:
+        """Photos of a group's faces, as far as they are known."""
+        return self._photos.setdefault(a, {self._photo[a]} - {-1})
 
     def ask(self, a: int, others: list[int]) -> None:
         """Queue a group with those of some others that it may join."""
         if not others:
             return
         product = self.sums[others] @ self.sums[a]
-        n = len(self.members[a])
+        n = self.size(a)
         for b, total in zip(others, product.tolist(), strict=True):
-            m = len(self.members[b])
+            m = self.size(b)
             score = total / (n * m) - self.law.needed(n + m)
             if score >= 0.0:
                 x, y = (a, b) if a < b else (b, a)
@@ -108,23 +145,47 @@ class _Linkage:
         """Join groups until none are alike enough."""
         while self.queue:
             _, a, b, of_a, of_b = heapq.heappop(self.queue)
-            if a in self.members and b in self.members and (self.version[a], self.version[b]) == (of_a, of_b):
+            is_there = a not in self.gone and b not in self.gone
+            if is_there and (self.version[a], self.version[b]) == (of_a, of_b):
                 self._join(a, b)
 
     def _join(self, a: int, b: int) -> None:
-        if self.photos[a] & self.photos[b] or b in self.apart[a]:
+        if self.photos(a) & self.photos(b) or b in self._apart[a]:
             return
-        self.members[a] += self.members.pop(b)
+        self.members.setdefault(a, [a]).extend(self.members.pop(b, [b]))
+        self.gone.add(b)
         self.sums[a] += self.sums[b]
-        self.photos[a] |= self.photos.pop(b)
+        self.photos(a).update(self._photos.pop(b))
         self.version[a] += 1
-        for known in (self.near, self.apart):
-            for other in known.pop(b):
-                known[other].discard(b)
-                if other != a:
-                    known[other].add(a)
-                    known[a].add(other)
-        self.ask(a, sorted(self.near[a]))
+        for known in (self._near, self._apart):
+            known.move(b, a)
+        self.ask(a, sorted(self._near[a]))
+
+
+class _Sets:
+    """Who is beside whom, from pairs; the set of one is made when it is asked for."""
+
+    def __init__(self, n: int, pairs: NDArray[np.int64]) -> None:
+        both = np.concatenate([pairs, pairs[:, ::-1]])
+        both = both[np.argsort(both[:, 0], kind="stable")]
+        self._end = np.searchsorted(both[:, 0], np.arange(n + 1)).tolist()
+        self._others = both[:, 1]
+        self._made: dict[int, set[int]] = {}
+
+    def __getitem__(self, a: int) -> set[int]:
+        found = self._made.get(a)
+        if found is None:
+            found = self._made[a] = set(self._others[self._end[a] : self._end[a + 1]].tolist())
+        return found
+
+    def move(self, b: int, a: int) -> None:
+        """Whoever was beside b is beside a now."""
+        for other in self[b]:
+            self[other].discard(b)
+            if other != a:
+                self[other].add(a)
+                self[a].add(other)
+        del self._made[b]
 
 
 def alike_groups(
@@ -146,21 +207,12 @@ def alike_groups(
         Shape (k, 2): faces that are two people.
     """
     rows = np.unique(pairs).astype(np.int64)
-    linkage = _Linkage(rows, vectors, law)
-    linkage.photos = {place: {number} - {-1} for place, number in enumerate(photo[rows].tolist())}
-    _note(linkage.near, rows, pairs)
-    _note(linkage.apart, rows, apart[np.isin(apart, rows).all(axis=1)])
-    for a, others in linkage.near.items():
-        linkage.ask(a, [b for b in others if b > a])
+    linkage = _Linkage(rows, pairs, apart[np.isin(apart, rows).all(axis=1)], photo, vectors, law)
     linkage.join_all()
-    found = [_group(rows[members], vectors) for members in linkage.members.values() if len(members) > 1]
-    return tuple(sorted(found, key=lambda group: (-len(group.rows), -group.likeness.mean(), group.rows.min())))
-
-
-def _note(known: Mapping[int, set[int]], rows: NDArray[np.int64], pairs: NDArray[np.int32]) -> None:
-    for a, b in np.searchsorted(rows, pairs).tolist():
-        known[a].add(b)
-        known[b].add(a)
+    members = [rows[some] for some in linkage.members.values()]
+    found = [_group(some, vectors) for some in members if len(some) > 2]
+    found += _groups_of_two(np.array([some for some in members if len(some) == 2], np.int64).reshape(-1, 2), vectors)
+    return tuple(sorted(found, key=lambda group: (-len(group.rows), -group.mean, group.rows.min())))
 
 
 def _group(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> Group:
@@ -169,3 +221,11 @@ def _group(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> Group:
     likeness = ((own @ own.sum(axis=0) - (own * own).sum(axis=1)) / (len(rows) - 1)).round(6)
     order = np.lexsort((rows, -likeness))
     return Group(rows[order], likeness[order])
+
+
+def _groups_of_two(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> list[Group]:
+    """Most groups are pairs: all of them at once, shape (n, 2)."""
+    rows = np.sort(rows, axis=1)
+    own = vectors[rows].astype(np.float64)
+    likeness = np.einsum("ij,ij->i", own[:, 0], own[:, 1]).round(6)
+    return [Group(pair, both) for pair, both in zip(rows, np.column_stack([likeness, likeness]), strict=True)]

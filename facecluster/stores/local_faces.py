@@ -184,10 +184,10 @@ class LocalFaceStore:
         seen = ""
         for _ in range(_SNAPSHOTS):
             with self.database.read() as db:
-                now = str(meta_of(db))
                 try:
                     return read(db)
                 except (StoreDataError, FileNotFoundError):
+                    now = str(meta_of(db))
                     if now == seen:  # nobody wrote meanwhile: the file is really gone or cut short
                         raise
                     seen = now
@@ -200,10 +200,15 @@ class LocalFaceStore:
         return meta, rows, self.mapped(meta, len(rows))
 
     def _read_crop(self, db: sqlite3.Connection, face: FaceId) -> bytes:
-        row = db.execute("select crop_offset, crop_length, crop_sha from faces where id = ?", (face,)).fetchone()
+        # One statement: each of them lets go of the interpreter, and a page asks for two dozen pictures.
+        row = db.execute(
+            "select crop_offset, crop_length, crop_sha, (select value from meta where key = 'crops_generation') "
+            "from faces where id = ?",
+            (face,),
+        ).fetchone()
         if row is None or row[1] == 0:
             return b""
-        path = self._crops(meta_of(db))
+        path = self._crops({"crops_generation": row[3] or "0"})
         with suppress(FileNotFoundError), path.open("rb") as file:
             data = _piece(file, row[0], row[1])
             if sha256(data).digest() == row[2]:

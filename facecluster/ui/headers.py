@@ -8,9 +8,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from facecluster.config import load_settings
 from facecluster.errors import ConfigError
 from facecluster.ui import sign_in
+from facecluster.ui.settings_now import settings_now
 
 
 def picture_policy(hosts: Sequence[str]) -> str:
@@ -47,6 +47,6 @@ MIDDLEWARE = [Middleware(PictureRules)]
 
 def _hosts() -> tuple[str, ...]:
     try:
-        return load_settings().image_hosts
+        return settings_now().image_hosts
     except ConfigError:  # the page says it in its own words
         return ()

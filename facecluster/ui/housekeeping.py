@@ -1,21 +1,25 @@
-"""What the server does between pages: collect garbage once a minute, and not after every run of every session."""
+"""What the server does between pages: let go, twice a minute, of what nobody looks at any more."""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
+
+from streamlit.runtime import Runtime, exists, get_instance
 
 from facecluster.ui import crops
 
 # Seconds. No session's page moves while a collection looks for what nothing refers to any more.
-_EVERY_S = 60.0
+_EVERY_S = 30.0
 
 
 @asynccontextmanager
 async def lifespan(app: object) -> AsyncIterator[None]:
-    """While the server runs, pictures are served and garbage is collected."""
+    """While the server runs, pictures are served and memory is given back."""
     # Modules are four fifths of what a collection looks at (0.17 of 0.20 s at 100,000 faces), and they stay. Nobody is
     # here yet, so nothing of a session is kept with them.
     gc.collect()
@@ -33,4 +37,22 @@ async def lifespan(app: object) -> AsyncIterator[None]:
 async def _collect() -> None:
     while True:
         await asyncio.sleep(_EVERY_S)
+        if exists():
+            forget_sessions(get_instance())
         gc.collect()
+        _give_back()
+
+
+def forget_sessions(runtime: Runtime) -> None:
+    """Let go of sessions whose browser has been away for longer than `server.disconnectedSessionTTL`.
+
+    Streamlit lets go of them when the next browser goes away: after the last one, fifty sessions stayed for the night.
+    """
+    storage = cast(Any, runtime._session_mgr)._session_storage  # Streamlit has no public way to it
+    storage._cache.expire()
+
+
+def _give_back() -> None:
+    """Give freed memory back to the system; the C library of Linux keeps what lies between what is in use."""
+    with suppress(OSError, AttributeError, TypeError):  # another system, or another C library
+        ctypes.CDLL(None).malloc_trim(0)

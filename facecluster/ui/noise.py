@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import streamlit as st
@@ -26,6 +27,8 @@ ORDERS = {"person": "Nearest person", "alike": "Alike", "sharp": "Sharpest"}
 _TARGETS = 10  # people in the strip onto whom faces are dragged
 _ONE_BY_ONE = "one-by-one"
 _SHORT = 12  # letters of a name that a button of a heading has room for
+# A tab, an order, only sharp ones, only these: what a curator asked for.
+_Asked = tuple[str, str, bool, tuple[FaceId, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -51,46 +54,57 @@ class Arranged:
         return next((one for one in self.sections if one.id == id), None)
 
 
+@dataclass
+class _Kept:
+    """What is known of a library's loose faces from one act to the next."""
+
+    left: Leftovers = field(default_factory=Leftovers)
+    tiles: Mapping[FaceId, face_grid.Row] = field(default_factory=dict)
+
+
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _leftovers(library: str) -> Leftovers:
+def _kept(library: str) -> _Kept:
     """One for all sessions of a library."""
     del library
-    return Leftovers()
+    return _Kept()
 
 
 def arranged(tab: str, order: str, is_sharp: bool, only: tuple[FaceId, ...] | None = None) -> Arranged:
     """The loose faces of a tab in an order: all, the sharp ones, or only some."""
     library, view = repr(session.settings()), session.view()
-    left = _leftovers(library)
-    if tab != "nobody" or order == "sharp" or left.is_ready(view):
-        return _arranged(library, view.version, tab, order, is_sharp, only, view, left)
-    with st.spinner(f"Comparing {widgets.faces(len(view.noise_rows))} that are nobody's"):
-        return _arranged(library, view.version, tab, order, is_sharp, only, view, left)
+    kept, asked = _kept(library), (tab, order, is_sharp, only)
+    is_quick = tab != "nobody" or order == "sharp" or kept.left.is_ready(view)
+    with (
+        nullcontext() if is_quick else st.spinner(f"Comparing {widgets.faces(len(view.noise_rows))} that are nobody's")
+    ):
+        found = _arranged(library, view.version_but_names, asked, view, kept)
+    return replace(found, headings=_headings(library, view.version, asked, view, found.sections))
 
 
 # A selection draws the page anew, and thousands of tiles stay what they are.
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _arranged(
-    library: str,
-    version: str,
-    tab: str,
-    order: str,
-    is_sharp: bool,
-    only: tuple[FaceId, ...] | None,
-    _view: View,
-    _left: Leftovers,
-) -> Arranged:
-    del library, version
+def _arranged(library: str, version_but_names: str, asked: _Asked, _view: View, _kept: _Kept) -> Arranged:
+    del library, version_but_names
+    tab, order, is_sharp, only = asked
     shown = None if only is None else frozenset(only)
     if is_sharp:
         shown = sharp(_view) if shown is None else shown & sharp(_view)
-    found = tuple(one for one in _sections(_view, _left, tab, order, shown) if one.faces)
-    warnings = _warnings(_view)
-    rows = tuple(_row(section, at, warnings) for section in found for at in range(len(section.faces)))
-    headings = tuple(_heading(_view, one, warnings, is_first=one is found[0]) for one in found)
+    found = tuple(one for one in _sections(_view, _kept.left, tab, order, shown) if one.faces)
+    rows = tuple(_rows(found, _warnings(_view), _kept.tiles))
+    _kept.tiles = {FaceId(row.id): row for row in rows}
     near = {one.face: one.person for section in found for one in section.faces}
-    titled = tuple(one for one in headings if one.title)
-    return Arranged(found, rows, titled, f"{tab} {order} {is_sharp} {only}", near)
+    return Arranged(found, rows, (), f"{tab} {order} {is_sharp} {only}", near)
+
+
+# Apart from the tiles: a name that somebody gave stands in a heading, and thousands of tiles do not change with it.
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _headings(
+    library: str, version: str, asked: _Asked, _view: View, _sections: tuple[Section, ...]
+) -> tuple[face_grid.Section, ...]:
+    del library, version, asked
+    warnings = _warnings(_view)
+    found = (_heading(_view, one, warnings, is_first=one is _sections[0]) for one in _sections)
+    return tuple(one for one in found if one.title)
 
 
 def _sections(view: View, left: Leftovers, tab: str, order: str, shown: frozenset[FaceId] | None) -> Iterable[Section]:
@@ -106,9 +120,17 @@ def _sections(view: View, left: Leftovers, tab: str, order: str, shown: frozense
     return sections(view, groups, shown)
 
 
-def _row(section: Section, at: int, warnings: Mapping[FaceId, str]) -> face_grid.Row:
-    face, alike = section.faces[at].face, section.likeness[at]
-    return face_grid.Row(face, "", f"{alike:.2f}", face, warning=warnings.get(face, ""), likeness=(alike, section.cut))
+def _rows(
+    sections: Iterable[Section], warnings: Mapping[FaceId, str], before: Mapping[FaceId, face_grid.Row]
+) -> Iterator[face_grid.Row]:
+    """A tile for each face; the one there was where it is told the same, so that the grid sees at once what is new."""
+    for section in sections:
+        for one, alike in zip(section.faces, section.likeness, strict=True):
+            likeness, warning, known = (alike, section.cut), warnings.get(one.face, ""), before.get(one.face)
+            if known is not None and known.likeness == likeness and known.warning == warning:
+                yield known
+            else:
+                yield face_grid.Row(one.face, "", f"{alike:.2f}", one.face, warning=warning, likeness=likeness)
 
 
 def _by_sharpness(view: View, shown: frozenset[FaceId] | None) -> Section:

@@ -5,18 +5,15 @@ Nothing of value lives here; a reload loses a selection and no more.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import streamlit as st
 
-from facecluster.config import Settings, load_settings
+from facecluster.config import Settings
 from facecluster.errors import FaceClusterError, StoreError, StoreUnavailableError
 from facecluster.jobs import Jobs
 from facecluster.leftovers import look_alike_now
@@ -25,12 +22,12 @@ from facecluster.model import FaceId, PersonId
 from facecluster.ports import KEPT_RUNS as KEPT_RUNS
 from facecluster.service import Service
 from facecluster.ui import sign_in
+from facecluster.ui.settings_now import settings_now
 from facecluster.view import View
 from facecluster.wiring import demo_settings, open_jobs, open_service, settings_of
 
 # Seconds that a page waits for a hosted store, all attempts together, before it says so.
 _PATIENCE_S = 10.0
-_SETTINGS_S = 2.0  # for which settings that were read count
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def _opened(of: Settings) -> tuple[Service, Jobs]:
 
 def _own_settings() -> Settings:
     """Settings of whoever looks; `SignedOutError` where that is nobody, so that whatever needs a library ends here."""
-    found = _settings_of(hash(frozenset(os.environ.items())), int(time.monotonic() / _SETTINGS_S))
+    found = settings_now()
     user = sign_in.user()
     return found if user is None else settings_of(found, user)
 
@@ -75,14 +72,6 @@ def _own_settings() -> Settings:
 def has_sign_in() -> bool:
     """Whether people sign in here, so that others have libraries on this server too."""
     return sign_in.is_on()
-
-
-# A page asks hundreds of times, and reading them takes 0.2 ms. A changed secrets file counts two seconds later. Not
-# Streamlit's cache with a time to live: where that ends while it looks, it raises a KeyError.
-@lru_cache(maxsize=4)
-def _settings_of(environment: int, moment: int) -> Settings:
-    del environment, moment
-    return load_settings()
 
 
 class _Look(NamedTuple):

@@ -17,6 +17,7 @@ from facecluster.errors import SignedOutError
 from facecluster.identity import AllowList, Identity, allow_list, identity_of
 from facecluster.model import UserId
 from facecluster.sessions import Sessions, SignedIn
+from facecluster.ui.settings_now import settings_now
 from facecluster.wiring import open_sessions
 
 COOKIE = "facecluster_session"
@@ -118,7 +119,7 @@ _opened: dict[tuple[str, float, float], Sessions] = {}
 
 def sessions(settings: Settings | None = None) -> Sessions:
     """All sessions of this installation."""
-    s = settings or load_settings()
+    s = settings or settings_now()
     key = (str(s.library), s.session_hours, s.idle_minutes)
     if key not in _opened:
         _opened[key] = open_sessions(s)

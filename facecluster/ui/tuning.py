@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -204,7 +205,10 @@ def _span_facts(service: Service, library: str, params: Params) -> tuple[NDArray
         found = service.epsilon_changes(params)
         return found, first_meeting(service, params, found)
 
-    return _spans().get(f"{library} {service.view().version} {replace(params, epsilon=0.0)}", make)
+    view = service.view()
+    # Whether somebody has a name counts here, and not which.
+    named = sha256(view.state.is_named.tobytes()).hexdigest()
+    return _spans().get(f"{library} {view.version_but_names} {named} {replace(params, epsilon=0.0)}", make)
 
 
 # --- faces and questions -------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ def test_two_sessions_have_one_list(demo_library, app, monkeypatch):
 
 def test_a_list_serves_no_other_library(app):
     """The same tiles of other faces, or under other addresses, are another list."""
+    face_lists._shared.clear()  # of other tests' libraries
     app("people")
     (held, *_) = face_lists._shared
     faces = held.faces()

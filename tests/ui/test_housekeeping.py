@@ -2,10 +2,16 @@
 
 import asyncio
 import gc
+import inspect
 import tomllib
 import weakref
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
+from streamlit.runtime import Runtime
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
+from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from facecluster.ui import crops, housekeeping
 
@@ -57,3 +63,30 @@ def test_streamlit_collects_after_no_run(request):
     """Otherwise each session's run stops all others for a full collection."""
     settings = tomllib.loads((request.config.rootpath / ".streamlit" / "config.toml").read_text("utf-8"))
     assert settings["runner"]["postScriptGC"] is False
+
+
+class _Away(NamedTuple):
+    """A session whose browser went away."""
+
+    session: Any
+
+
+def test_sessions_whose_browser_is_long_away_are_let_go_without_another_that_leaves(monkeypatch):
+    now = 0.0
+    storage = MemorySessionStorage(ttl_seconds=120)
+    monkeypatch.setattr(storage._cache, "_timer", lambda: now)
+    for name in ("first", "second"):
+        storage.save(_Away(SimpleNamespace(id=name)))
+    runtime = SimpleNamespace(_session_mgr=SimpleNamespace(_session_storage=storage))
+    housekeeping.forget_sessions(runtime)
+    assert len(storage._cache._data) == 2
+    now = 121.0
+    housekeeping.forget_sessions(runtime)
+    assert not storage._cache._data
+
+
+def test_streamlit_keeps_sessions_where_housekeeping_looks_for_them():
+    """Its own names, which may change with another version."""
+    manager = WebsocketSessionManager(MemorySessionStorage(), None, None, None)
+    housekeeping.forget_sessions(SimpleNamespace(_session_mgr=manager))
+    assert "_session_mgr" in inspect.getsource(Runtime.__init__)
