@@ -73,6 +73,8 @@ def alike_pairs(
         Ascending, without a face in common; without `others`, the pairs among `rows`.
     """
     found = [np.empty((0, 2), np.int32)]
+    if not len(rows):
+        return found[0]  # and nothing is copied to be compared with
     against = rows if others is None else others
     there = np.ascontiguousarray(vectors[against])
     for start in range(0, len(rows), _BLOCK):

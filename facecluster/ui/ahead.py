@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -15,6 +16,14 @@ V = TypeVar("V")
 # Before each: the browser asks for the pictures of what was just drawn, and a hand may be on its way.
 _PAUSE_S = 0.2
 _IDLE_S = 60.0
+
+_drawn = 0.0
+
+
+def page_is_drawn() -> None:
+    """Somebody looks at a page right now, of whatever session: nobody's next step is worth another's time."""
+    global _drawn
+    _drawn = time.monotonic()
 
 
 class Kept(Generic[V]):
@@ -57,7 +66,7 @@ class Kept(Generic[V]):
                     if not self._lock.wait(_IDLE_S):
                         self._worker = None  # under the lock: who asks from now on starts another
                         return
-                if self._lock.wait(_PAUSE_S) or not self._next:
+                if self._lock.wait(_PAUSE_S) or not self._next or time.monotonic() - _drawn < _PAUSE_S:
                     continue  # something else is wanted
                 key, make = self._next.pop(0)
             # Who asks for it gets the same error, and says it.

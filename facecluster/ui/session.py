@@ -22,6 +22,7 @@ from facecluster.model import FaceId, PersonId
 from facecluster.ports import KEPT_RUNS as KEPT_RUNS
 from facecluster.service import Service
 from facecluster.ui import sign_in
+from facecluster.ui.ahead import page_is_drawn
 from facecluster.ui.settings_now import settings_now
 from facecluster.view import View
 from facecluster.wiring import demo_settings, open_jobs, open_service, settings_of
@@ -174,7 +175,11 @@ def one_look() -> Iterator[None]:
             st.session_state["fc_seen"] = service().user, shown.snapshot.facts
             look = _look.set(_Look(settings(), service(), is_demo()))
             kept.callback(_look.reset, look)
-        yield
+        page_is_drawn()
+        try:
+            yield
+        finally:
+            page_is_drawn()
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from facecluster.errors import StoreError
-from facecluster.ui import tuning
-from facecluster.ui.ahead import Kept
+from facecluster.ui import ahead, tuning
+from facecluster.ui.ahead import Kept, page_is_drawn
 
 
 def until(is_so) -> None:
@@ -113,3 +113,15 @@ def test_a_plan_that_was_made_ahead_is_the_plan_that_is_made_now(demo_library):
     demo_library.rename(demo_library.view().people()[0].id, "Anna")
     with pytest.raises(tuning.StaleWriteError, match="changed meanwhile"):
         tuning._bench(demo_library, "demo", version, params)
+
+
+def test_nothing_is_made_ahead_while_anybody_looks_at_a_page(monkeypatch):
+    monkeypatch.setattr(ahead, "_PAUSE_S", 0.05)
+    made, kept = Made(), Kept[str](9)
+    kept.get("a", made.maker("a"))
+    kept.ahead(made.likely("b"))
+    for _ in range(30):
+        page_is_drawn()
+        time.sleep(0.01)
+        assert made.keys == ["a"]
+    until(lambda: made.keys == ["a", "b"])

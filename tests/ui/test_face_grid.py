@@ -69,7 +69,7 @@ def test_two_sessions_have_one_list(demo_library, app, monkeypatch):
     assert [row[0] for row in parts(third)["now"]["changed"].values()] == ["Anna"]
 
 
-def test_a_list_serves_no_other_library(app):
+def test_a_list_serves_no_other_library(demo_library, app):
     """The same tiles of other faces, or under other addresses, are another list."""
     face_lists._shared.clear()  # of other tests' libraries
     app("people")
