@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 from facecluster.errors import FaceClusterError
@@ -17,13 +17,27 @@ V = TypeVar("V")
 _PAUSE_S = 0.2
 _IDLE_S = 60.0
 
-_drawn = 0.0
+_lock = threading.Lock()
+_n_drawn = 0  # pages, at this moment
+_drawn_at = 0.0
 
 
-def page_is_drawn() -> None:
-    """Somebody looks at a page right now, of whatever session: nobody's next step is worth another's time."""
-    global _drawn
-    _drawn = time.monotonic()
+@contextmanager
+def page_is_drawn() -> Iterator[None]:
+    """Within, somebody waits for a page, of whatever session: nobody's next step is worth another's time."""
+    global _n_drawn, _drawn_at
+    with _lock:
+        _n_drawn += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_drawn -= 1
+            _drawn_at = time.monotonic()
+
+
+def _is_busy() -> bool:
+    return _n_drawn > 0 or time.monotonic() - _drawn_at < _PAUSE_S
 
 
 class Kept(Generic[V]):
@@ -66,7 +80,7 @@ class Kept(Generic[V]):
                     if not self._lock.wait(_IDLE_S):
                         self._worker = None  # under the lock: who asks from now on starts another
                         return
-                if self._lock.wait(_PAUSE_S) or not self._next or time.monotonic() - _drawn < _PAUSE_S:
+                if self._lock.wait(_PAUSE_S) or not self._next or _is_busy():
                     continue  # something else is wanted
                 key, make = self._next.pop(0)
             # Who asks for it gets the same error, and says it.

@@ -25,6 +25,7 @@ from facecluster.errors import FaceClusterError
 from facecluster.identity import Identity, identity_of
 from facecluster.ui import belongings, sign_in
 from facecluster.ui.crops import prefix
+from facecluster.ui.settings_now import settings_now
 
 # Paths, below the prefix, that hand out or take what belongs to somebody. The rest are the program's own files, the
 # page that asks to sign in, and the socket, whose every run asks who it is for.
@@ -130,7 +131,7 @@ def _refusal(asked: HTTPConnection) -> str:
 
 def _is_open() -> bool:
     try:
-        return load_settings().open_without_sign_in
+        return settings_now().open_without_sign_in
     except FaceClusterError:  # the page says it in its own words
         return False
 

@@ -27,8 +27,10 @@ ORDERS = {"person": "Nearest person", "alike": "Alike", "sharp": "Sharpest"}
 _TARGETS = 10  # people in the strip onto whom faces are dragged
 _ONE_BY_ONE = "one-by-one"
 _SHORT = 12  # letters of a name that a button of a heading has room for
-# A tab, an order, only sharp ones, only these: what a curator asked for.
-_Asked = tuple[str, str, bool, tuple[FaceId, ...] | None]
+# Faces at first, and with each "Show more": nobody scrolls through 46,000, and a browser is sent 5 MB for them.
+AT_ONCE = 3_000
+# A tab, an order, only sharp ones, only these, and how many at most: what a curator asked for.
+_Asked = tuple[str, str, bool, tuple[FaceId, ...] | None, int]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class Arranged:
         Of the sections that have a title.
     near : Mapping[FaceId, PersonId | None]
         The nearest person of each face.
+    n_more : int
+        Faces that come after these.
+    list : str
+        Under what it is kept how many are shown.
     """
 
     sections: tuple[Section, ...]
@@ -48,6 +54,8 @@ class Arranged:
     headings: tuple[face_grid.Section, ...]
     spec: str
     near: Mapping[FaceId, PersonId | None]
+    n_more: int
+    list: str
 
     def section(self, id: str) -> Section | None:
         """A section by its id."""
@@ -72,38 +80,54 @@ def _kept(library: str) -> _Kept:
 def arranged(tab: str, order: str, is_sharp: bool, only: tuple[FaceId, ...] | None = None) -> Arranged:
     """The loose faces of a tab in an order: all, the sharp ones, or only some."""
     library, view = repr(session.settings()), session.view()
-    kept, asked = _kept(library), (tab, order, is_sharp, only)
+    kept, asked = _kept(library), (tab, order, is_sharp, only, session.n_shown(_list(tab, order), AT_ONCE))
     is_quick = tab != "nobody" or order == "sharp" or kept.left.is_ready(view)
     with (
         nullcontext() if is_quick else st.spinner(f"Comparing {widgets.faces(len(view.noise_rows))} that are nobody's")
     ):
         found = _arranged(library, view.version_but_names, asked, view, kept)
-    return replace(found, headings=_headings(library, view.version, asked, view, found.sections))
+    return replace(found, headings=_headings(library, view.version, asked, view, found))
+
+
+def _list(tab: str, order: str) -> str:
+    return f"noise-{tab}-{order}"
 
 
 # A selection draws the page anew, and thousands of tiles stay what they are.
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _arranged(library: str, version_but_names: str, asked: _Asked, _view: View, _kept: _Kept) -> Arranged:
     del library, version_but_names
-    tab, order, is_sharp, only = asked
+    tab, order, is_sharp, only, most = asked
     shown = None if only is None else frozenset(only)
     if is_sharp:
         shown = sharp(_view) if shown is None else shown & sharp(_view)
-    found = tuple(one for one in _sections(_view, _kept.left, tab, order, shown) if one.faces)
+    every = [one for one in _sections(_view, _kept.left, tab, order, shown) if one.faces]
+    found = tuple(_first(every, most))
     rows = tuple(_rows(found, _warnings(_view), _kept.tiles))
     _kept.tiles = {FaceId(row.id): row for row in rows}
     near = {one.face: one.person for section in found for one in section.faces}
-    return Arranged(found, rows, (), f"{tab} {order} {is_sharp} {only}", near)
+    n_more = sum(len(one.faces) for one in every) - len(rows)
+    return Arranged(found, rows, (), f"{tab} {order} {is_sharp} {only}", near, n_more, _list(tab, order))
+
+
+def _first(sections: Sequence[Section], most: int) -> Iterator[Section]:
+    """The first sections with about so many faces; one that is answered as a whole is whole."""
+    for section in sections:
+        if most <= 0:
+            return
+        is_whole = section.kind != "nobody" or len(section.faces) <= most
+        yield section if is_whole else replace(section, faces=section.faces[:most], likeness=section.likeness[:most])
+        most -= len(section.faces)
 
 
 # Apart from the tiles: a name that somebody gave stands in a heading, and thousands of tiles do not change with it.
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _headings(
-    library: str, version: str, asked: _Asked, _view: View, _sections: tuple[Section, ...]
+    library: str, version: str, asked: _Asked, _view: View, _found: Arranged
 ) -> tuple[face_grid.Section, ...]:
     del library, version, asked
-    warnings = _warnings(_view)
-    found = (_heading(_view, one, warnings, is_first=one is _sections[0]) for one in _sections)
+    warnings, some = _warnings(_view), _found.sections
+    found = (_heading(_view, one, warnings, one is some[0], _found.n_more) for one in some)
     return tuple(one for one in found if one.title)
 
 
@@ -155,7 +179,9 @@ def _warnings(view: View) -> dict[FaceId, str]:
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def _heading(view: View, section: Section, warnings: Mapping[FaceId, str], is_first: bool) -> face_grid.Section:
+def _heading(
+    view: View, section: Section, warnings: Mapping[FaceId, str], is_first: bool, n_more: int
+) -> face_grid.Section:
     n, face = len(section.faces), section.faces[0].face
     if section.id == _ONE_BY_ONE:
         return face_grid.Section(section.id, "", n)
@@ -170,7 +196,7 @@ def _heading(view: View, section: Section, warnings: Mapping[FaceId, str], is_fi
         deeds = (("new", f"New person from {n:,}"), ("ignore", f"Ignore {n:,}"))
         return face_grid.Section(section.id, "Alike among themselves", n, alike_line(view, section), face, deeds)
     return face_grid.Section(
-        section.id, "Near nobody", n, f"{widgets.faces(n)}, unlike everybody and unlike each other"
+        section.id, "Near nobody", n, f"{widgets.faces(n + n_more)}, unlike everybody and unlike each other"
     )
 
 
@@ -235,6 +261,12 @@ def draw(tab: str, found: Arranged) -> None:
         targets=_targets(found), sections=found.headings,
     )  # fmt: skip
     widgets.action_bar(scope, "face", lambda chosen: _about_selected([FaceId(one) for one in chosen], near, scope))
+    if found.n_more:
+        n = session.n_shown(found.list, AT_ONCE) + AT_ONCE
+        st.button(
+            f"Show {min(AT_ONCE, found.n_more):,} more of {widgets.faces(found.n_more)}", key="noise-longer",
+            type="tertiary", on_click=session.show_more, args=(found.list, n),
+        )  # fmt: skip
     chosen = [FaceId(one) for one in session.selected(scope)]
     giving.dialog(scope, "Assign", chosen, lambda to: give(scope, chosen, to))
 

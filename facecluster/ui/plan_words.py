@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.model import PersonId, Question
-from facecluster.plan import CRUMB, Plan, PlanLine
+from facecluster.plan import CRUMB, Plan, PlanLine, rows_by_person
 from facecluster.ui.widgets import faces, plural
 from facecluster.view import View
 
@@ -71,6 +72,17 @@ class _Book:
     def __post_init__(self) -> None:
         self.number = {person: i for i, person in enumerate(self.plan.people)}
         self.line = {line.person: line for line in self.plan.lines}
+
+    @cached_property
+    def _best_first(self) -> list[Rows]:
+        """What each person gains, the most certain first: sorted at once, for there may be thousands of new people."""
+        plan = self.plan
+        rows = np.flatnonzero((plan.before != plan.after) & (plan.after >= 0)).astype(np.int32)
+        rows = rows[np.argsort(-plan.strength[rows], kind="stable")]
+        return rows_by_person(plan.after[rows], rows, len(plan.people))
+
+    def best_first(self, line: PlanLine) -> Rows:
+        return self._best_first[self.number[line.person]]
 
     def name(self, person: PersonId) -> str:
         found = self.line.get(person)
@@ -250,7 +262,7 @@ def _grown_or_shrunk(book: _Book, line: PlanLine) -> Story:
 def _new(book: _Book, line: PlanLine) -> Story:
     came_from = [(p, n) for p, n in book.plan.comes.get(book.number[line.person], ()) if p >= 0]
     whose = [f"{n:,} from {book.name(book.plan.people[p]) or 'an unnamed person'}" for p, n in came_from[:2]]
-    best_first = line.gained[np.argsort(-book.plan.strength[line.gained], kind="stable")]
+    best_first = book.best_first(line)
     return Story(
         "new",
         f"new-{line.person}",

@@ -175,11 +175,8 @@ def one_look() -> Iterator[None]:
             st.session_state["fc_seen"] = service().user, shown.snapshot.facts
             look = _look.set(_Look(settings(), service(), is_demo()))
             kept.callback(_look.reset, look)
-        page_is_drawn()
-        try:
+        with page_is_drawn():
             yield
-        finally:
-            page_is_drawn()
 
 
 @contextmanager

@@ -120,8 +120,8 @@ def test_nothing_is_made_ahead_while_anybody_looks_at_a_page(monkeypatch):
     made, kept = Made(), Kept[str](9)
     kept.get("a", made.maker("a"))
     kept.ahead(made.likely("b"))
-    for _ in range(30):
-        page_is_drawn()
-        time.sleep(0.01)
+    for _ in range(10):
+        with page_is_drawn():
+            time.sleep(0.1)
         assert made.keys == ["a"]
     until(lambda: made.keys == ["a", "b"])

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import sys
 import tomllib
 import weakref
 from types import SimpleNamespace
@@ -26,8 +27,10 @@ class Cycle:
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch):
     monkeypatch.setattr(crops, "_served", False)
+    turn = sys.getswitchinterval()
     yield
     gc.unfreeze()
+    sys.setswitchinterval(turn)
 
 
 def test_cycles_are_freed_while_the_server_runs_and_modules_are_not_looked_at(monkeypatch):

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from facecluster.leftovers import Leftovers, sections
 from facecluster.service import Service
+from facecluster.ui import noise
 
 
 def pick(page: AppTest, scope: str, *faces: str) -> None:
@@ -243,3 +244,17 @@ def test_nearest_leaves_the_face_itself_out(demo_library: Service):
     near = view.nearest(faces)
     assert all(one.near != one.face for one in near)
     assert np.mean([one.person == card.id for one in near]) > 0.9
+
+
+def test_a_long_list_is_begun_and_goes_on_when_asked(demo_library, app, monkeypatch):
+    monkeypatch.setattr(noise, "AT_ONCE", 5)
+    n = len(demo_library.view().noise_rows)
+    page = app("noise")
+    (more,) = [button for button in page.button if button.key == "noise-longer"]
+    n_first = n - int(more.label.split(" more of ")[1].split()[0])
+    assert 5 <= n_first < n
+    assert more.label == f"Show 5 more of {n - n_first} faces"
+    more.click().run()
+    assert not page.exception
+    left = [button.label for button in page.button if button.key == "noise-longer"]
+    assert left == [] or int(left[0].split(" more of ")[1].split()[0]) <= n - n_first - 5
