@@ -269,10 +269,7 @@ class ComputeCache:
                     found = dict(make())
                 except FileNotFoundError as exc:
                     if self._is_of_the_erased():  # and what was kept aside on the way is gone
-                        raise CancelledError(
-                            "Somebody was erased while this was computed. It was stopped, and nothing was changed. "
-                            "Start it again."
-                        ) from exc
+                        raise erased_meanwhile() from exc
                     raise
             self._save(path, found)
         return found
@@ -312,6 +309,13 @@ class ComputeCache:
                         aside.replace(path)
             finally:
                 aside.unlink(missing_ok=True)
+
+
+def erased_meanwhile() -> CancelledError:
+    """What is told of a computation whose parts are not there any more, because they were of somebody erased."""
+    return CancelledError(
+        "Somebody was erased while this was computed. It was stopped, and nothing was changed. Start it again."
+    )
 
 
 # Somebody may be making a file in it at this moment; without the folder they cannot make another.

@@ -26,7 +26,7 @@ from facecluster.clustering import (
     reference,
     refine,
 )
-from facecluster.compute import ComputeCache
+from facecluster.compute import ComputeCache, erased_meanwhile
 from facecluster.model import BLURRED
 from facecluster.nearest import Lists
 from facecluster.plan import Plan, measured
@@ -155,6 +155,8 @@ class Hierarchies:
         if not samples:
             self.get(view, params.blur_threshold, params.min_samples)
             samples, address = self._stability_address(view, params, default, (params.min_samples,))
+            if not samples:  # a hierarchy is saved once it is built, but for one of somebody who was erased meanwhile
+                raise erased_meanwhile()
 
         def make() -> Mapping[str, NDArray[np.generic]]:
             found = {k: self.get(view, params.blur_threshold, k)[1] for k in samples}

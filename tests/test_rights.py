@@ -15,6 +15,7 @@ from small_library import PARAMS, faces, make_library, open_library, write_faces
 
 from facecluster import cli, rights
 from facecluster.errors import CancelledError, InputError, StoreUnavailableError
+from facecluster.service import Service
 from facecluster.stores.local import Database
 from facecluster.stores.local_faces import LocalFaceStore
 from facecluster.stores.local_people import LocalPeopleStore
@@ -178,6 +179,32 @@ def test_what_was_being_computed_of_the_faces_before_is_not_saved_after_an_erasi
         kept = set(cache.glob("*.npz"))
         before.prepare(50.0, (4,))
         assert {path.name.split("-")[0] for path in set(cache.glob("*.npz")) - kept} <= {"base"}
+
+
+@pytest.mark.parametrize(
+    "compute", [Service.map, lambda s, progress: s.stability(PARAMS, progress)], ids=["of faces", "of settings"]
+)
+def test_a_map_of_somebody_who_is_erased_in_the_middle_of_it_is_not_saved(service, compute):
+    anna, cache = somebody(service), next(service.settings.library.rglob("cache"))
+    other, n = open_library(service.settings.library), []
+
+    def erase_once(share, words):
+        if not n:
+            n.append(len(other.view().everything_of(anna)[0]))
+            other.erase(anna, n[0])
+
+    compute(service, erase_once)
+    assert n
+    assert [path.name for path in cache.glob("*.npz")] == []
+
+
+def test_settings_cannot_be_compared_by_hierarchies_of_somebody_erased(service):
+    anna = somebody(service)
+    before = open_library(service.settings.library)
+    with before.held():
+        service.erase(anna, len(service.view().everything_of(anna)[0]))
+        with pytest.raises(CancelledError, match=r"Somebody was erased while.*Start it again"):
+            before.stability(PARAMS)
 
 
 def test_a_computation_whose_work_was_taken_away_by_an_erasing_says_so(service, tmp_path):

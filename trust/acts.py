@@ -81,7 +81,6 @@ class Acts:
         self._known: dict[str, Callable[[Service], object]] = {
             "rename": lambda s: s.rename(self.second(s), "Anna", confirm=True),
             "publish": lambda s: s.publish(self._plan),
-            "publish anew": lambda s: s.publish(s.plan(OTHER_PARAMS)),
             "import": lambda s: s.import_files([self._more]),
             "undo": lambda s: s.undo(s.view().snapshot.revision),
             "erase": self._erase,
@@ -91,10 +90,16 @@ class Acts:
         }
 
     def do(self, act: str, library: Path) -> None:
-        """Open the library and do it; "edits 7" is one edit after the other, by the chances of seed 7."""
+        """Open the library and do it.
+
+        "edits 7" is one edit after the other, by the chances of seed 7; "publish 7" a run that no other number makes.
+        """
         service = small_library.open_library(library)
         if act.startswith("edits "):
             self._edits(service, random.Random(act), acknowledgements(library))
+        elif act.startswith("publish "):
+            epsilon = OTHER_PARAMS.epsilon + int(act.removeprefix("publish ")) / 1_000
+            service.publish(service.plan(replace(OTHER_PARAMS, epsilon=epsilon)))
         else:
             self._known[act](service)
 

@@ -25,7 +25,8 @@ from trust.measure import ROOT
 
 SOURCE = Path(__file__).with_name("disk.c")
 OPEN, CREATE, WRITE, SYNC, NAME, READ = 1, 2, 4, 8, 16, 32
-REQUEST = 64  # to a server: counted in Python, as `disk.c` knows files only
+# Requests to a server, and those of them that change something there: counted in Python, as `disk.c` knows files only.
+REQUEST, CHANGING_REQUEST = 64, 128
 CHANGES = CREATE | WRITE | SYNC | NAME
 COUNT, KILL, TEAR, FAIL_ONCE, FAIL_ON = range(5)
 

@@ -20,6 +20,7 @@ import openpyxl.utils.escape
 import orjson
 import pytest
 from contracts import builders
+from contracts.changes import change, plain_run, publish, said
 from google.protobuf.message import Message
 from markdown_it import MarkdownIt
 from small_library import PARAMS, faces, open_library, write_faces
@@ -82,6 +83,7 @@ def in_requests(seed: int, seconds: float, most: int = 20_000, at_once: int = 20
         except pytest.skip.Exception as exc:
             return Found(not_run=str(exc.msg))
         store, n_batches = place.open("names"), -(-most // at_once)
+        found.failures += _whole_life(place, [f"{k} {random_name(rng)}" for k in range(1_010)])
         for batch in cases(seconds, n_batches):
             names = {f"p{batch}-{k}": clean_name(random_name(rng)) or "x" for k in range(at_once)}
             before = len(sent)
@@ -99,8 +101,33 @@ def in_requests(seed: int, seconds: float, most: int = 20_000, at_once: int = 20
             ]
             found.n += at_once
         found.failures += [f"{r.method} {r.url} holds more than the function" for r in sent if not _is_bare(r)]
+        asked = {request.url.path.rpartition("/")[2] for request in sent}
+        found.failures += [f"{function} was not asked" for function in sorted(_FUNCTIONS - asked)]
     found.note = f"{len(sent):,} requests to a real Postgres, none with a query"
     return found
+
+
+# All that the store of people calls in its daily life.
+_FUNCTIONS = {
+    *("fc_head", "fc_facts", "fc_changes", "fc_history", "fc_runs", "fc_run", "fc_run_faces"),
+    *("fc_begin_run", "fc_stage", "fc_know_faces", "fc_apply", "fc_prune"),
+}
+
+
+def _whole_life(place: builders.PeoplePlace, texts: list[str]) -> list[str]:
+    """Faces, runs and titles that are called so, through every function: what did not come back."""
+    ids = list(dict.fromkeys(clean_name(text) for text in texts))
+    run = plain_run(ids[0], ids[1:], [ids[1], *[None] * (len(ids) - 2)])
+    store = place.open("life")
+    publish(store, run, said("person", ids[1], "1"), said("run_name", ids[0], ids[2]), title=ids[3])
+    reader = place.open("life")
+    wrong = [] if {*reader.run(ids[0]).faces} == {*ids[1:]} else ["the faces of a run did not come back"]
+    wrong += ["a run did not come back"] * ([one.id for one in reader.runs()] != [ids[0]])
+    wrong += ["a title did not come back"] * ([one.title for one in reader.history(5)] != [ids[3]])
+    store.apply(change(store.revision(), title="Erased", erased=tuple(ids[1:3])))
+    left = reader.read().run
+    wrong += ["whoever was erased came back"] * (left is None or not {*left.faces}.isdisjoint(ids[1:3]))
+    return wrong
 
 
 def _is_bare(request: httpx.Request) -> bool:

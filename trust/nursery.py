@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -16,7 +17,9 @@ import httpx
 
 from facecluster.errors import FaceClusterError
 from trust.acts import Acts
-from trust.disk import KILL, REQUEST, TEAR, End, arm, disarm
+from trust.disk import CHANGING_REQUEST, KILL, REQUEST, TEAR, End, arm, disarm
+
+_CHANGES = re.compile(r"/fc_(begin_run|stage|know_faces|apply|discard_run|prune)$|/vectors/(upsert|delete)$")
 
 
 def main() -> None:
@@ -48,7 +51,8 @@ def tried(acts: Acts, asked: dict[str, object]) -> End:
     with ExitStack() as stack:
         record = stack.enter_context(Path(str(asked["record"])).open("ab")) if asked["record"] else None
         arm(library, *conditions, record)
-        sent = stack.enter_context(requests_counted(*conditions[1:3])) if conditions[0] == REQUEST else None
+        is_counted = conditions[0] in (REQUEST, CHANGING_REQUEST)
+        sent = stack.enter_context(requests_counted(*conditions[:3])) if is_counted else None
         try:
             acts.do(str(asked["act"]), Path(library))
         except Exception as exc:  # noqa: BLE001  whatever it is, it is what is looked for
@@ -61,13 +65,14 @@ def tried(acts: Acts, asked: dict[str, object]) -> End:
 
 
 @contextmanager
-def requests_counted(how: int, at: int) -> Iterator[list[int]]:
+def requests_counted(kinds: int, how: int, at: int) -> Iterator[list[int]]:
     """Count requests, and die before that of this number is sent (KILL) or when its answer has come (TEAR)."""
     sent, send = [0], httpx.HTTPTransport.handle_request
 
     def counted(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
-        is_it = sent[0] == at
-        sent[0] += 1
+        counts = kinds == REQUEST or _CHANGES.search(request.url.path) is not None
+        is_it = counts and sent[0] == at
+        sent[0] += counts
         if is_it and how == KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         response = send(transport, request)

@@ -7,6 +7,7 @@ import pytest
 from people_sql import (
     ANNA,
     BERT,
+    StagedRun,
     apply,
     ask,
     contents,
@@ -16,9 +17,10 @@ from people_sql import (
     relations,
     said,
     session,
+    stage,
 )
 from psycopg import sql
-from servers.postgres_server import migrate, migrations
+from servers.postgres_server import SUPERUSER, migrate, migrations
 
 OPEN_FUNCTIONS = {
     *("fc_me", "fc_user", "fc_version", "fc_doctor", "fc_head", "fc_facts", "fc_record", "fc_changes", "fc_history"),
@@ -64,6 +66,22 @@ def test_the_second_migration_run_twice_changes_nothing_more(bare_database):
     before = contents(bare_database)
     bare_database.run(migrations()[1].read_text("utf-8"))
     assert contents(bare_database) == before
+
+
+def test_runs_from_before_they_were_numbered_are_older_than_any_after(bare_database):
+    migrate(bare_database, upto=migrations()[2].name)
+    live, known = None, []
+    for number in range(4):
+        if number == 2:
+            for _ in ("once", "twice"):
+                bare_database.run(migrations()[3].read_text("utf-8"))
+        run = StagedRun(f"run-{number}", 20, 3)
+        stage(bare_database, ANNA, run)
+        ask(bare_database, ANNA, "fc_apply", p=run.publishing(number, live, known))
+        live, known = run.id, run.people
+        if number == 1:
+            bare_database.run("update fc_runs set at = at + interval '70 years'", SUPERUSER)
+    assert [r["id"] for r in ask(bare_database, ANNA, "fc_runs")] == [f"run-{n}" for n in (3, 2, 1, 0)]
 
 
 def test_every_table_has_row_level_security_enabled_and_forced(database):

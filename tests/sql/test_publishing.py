@@ -400,6 +400,20 @@ def test_the_run_with_a_name_and_the_one_shown_before_stay(database):
     refused("FC404", lambda: ask(database, ANNA, "fc_run", p_run="run-0"))
 
 
+def test_the_last_five_runs_are_the_last_changes_that_published_one_whatever_the_clock_says(database):
+    live, known = None, []
+    for number in range(8):
+        if number == 3:  # as if the clock were set back now: what was published so far is of a later day
+            with database.connect("supabase_admin") as db:
+                db.execute("update fc_runs set at = at + interval '70 years'")
+        run = StagedRun(f"run-{number}", 20, 3)
+        stage(database, ANNA, run)
+        ask(database, ANNA, "fc_apply", p=run.publishing(number, live, known))
+        live, known = run.id, run.people
+        assert ask(database, ANNA, "fc_runs")[0]["id"] == live
+    assert [r["id"] for r in ask(database, ANNA, "fc_runs")] == [f"run-{n}" for n in (7, 6, 5, 4, 3)]
+
+
 def test_nothing_of_who_was_erased_stays_in_any_table(database):
     run = live_library(database, ANNA, prefix="gone")
     apply(database, ANNA, 2, said("name", run.people[1], "Zacharias"), title="Named Zacharias")
