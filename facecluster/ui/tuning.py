@@ -27,7 +27,7 @@ from facecluster.ui.ahead import Kept
 from facecluster.ui.strictness import Meeting, first_meeting
 from facecluster.view import View
 
-_KEPT = 24  # plans; one of 100,000 faces takes about 3 MB
+_KEPT = 12  # plans; one of 100,000 faces takes about 5 MB
 
 
 # --- parameters ----------------------------------------------------------------------------------------------------
