@@ -121,7 +121,8 @@ def refine(
     Refinement
         Faces pinned to different persons never share a cluster, those pinned to one do; likewise `different` and
         `same` faces, faces that are not somebody and faces pinned to that person, and faces of one photo. The partition
-        does not depend on the order of the rows, nor on processor or threads.
+        does not depend on the order of the rows, nor on processor or threads. Copies of one row that only the facts
+        tell apart are taken in the order in which they stand: in a library, that of their ids.
 
     Raises
     ------

@@ -302,6 +302,26 @@ def test_equal_faces_are_settled_whatever_the_order_of_the_rows():
 
 
 @pytest.mark.parametrize("seed", range(4))
+def test_copies_that_only_photos_tell_apart_are_taken_as_they_stand(seed):
+    """Nothing in them says which of two in one photo, or in photos of others, shall be somebody's."""
+    rng = np.random.default_rng(seed)
+    base = people(rng, 90, 64, 9, spread=1.1)
+    vectors = np.concatenate([base, base[rng.integers(0, 90, 90)]])
+    photo = rng.integers(-1, 50, len(vectors)).astype(np.int32)
+    content = np.unique(vectors, axis=0, return_inverse=True)[1].ravel()
+
+    def labels_in(order):
+        h = build_hierarchy(vectors[order])
+        found = refine(h, extract(h, ExtractionParams(2)), vectors[order], RowFacts(photo=photo[order]))
+        return partition(found.labels[np.argsort(order)])
+
+    for shuffle in range(4):
+        order = rng.permutation(len(vectors))
+        order[np.argsort(content[order], kind="stable")] = np.argsort(content, kind="stable")
+        assert labels_in(order) == labels_in(np.arange(len(vectors))), shuffle
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_the_same_again_comes_out_bit_for_bit(seed):
     one, two = refined(seed, photos(seed)), refined(seed, photos(seed))
     assert np.array_equal(one.labels, two.labels)
