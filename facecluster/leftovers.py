@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 from facecluster.clustering.alike import SAME_PERSON
 from facecluster.clustering.alike import SMALL as SMALL_GROUP
-from facecluster.clustering.leftover import Group, Law, alike_groups, alike_pairs
+from facecluster.clustering.leftover import Group, Law, alike_groups, alike_pairs, listed_pairs
 from facecluster.doubts import MIDDLE, SMALL
 from facecluster.model import FaceId, PersonId
 from facecluster.view import LooseFace, View
@@ -106,7 +106,12 @@ class Leftovers:
         new = np.setdiff1d(rows, self._rows) if self.is_ready(view) else rows
         if len(new) > _ANEW * len(rows) or not self.is_ready(view):
             self._known = {}
-            self._pairs = alike_pairs(vectors, LAW.least, rows)
+            known = view.lists
+            self._pairs = (
+                alike_pairs(vectors, LAW.least, rows)
+                if known is None
+                else listed_pairs(vectors, LAW.least, rows, known.rows, known.rows[known.indices], known.distances)
+            )
         else:
             still = np.zeros(len(view.faces), np.bool_)
             still[np.setdiff1d(rows, new)] = True

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facecluster.clustering.leftover import Law, alike_groups, alike_pairs
+from facecluster.clustering.leftover import Law, alike_groups, alike_pairs, listed_pairs
 
 LAW = Law(0.28, 0.16)
 NOTHING = np.empty((0, 2), np.int32)
@@ -88,3 +88,26 @@ def test_nothing_is_alike_among_no_faces():
     vectors, photo, _ = faces(1)
     none = np.empty(0, np.int64)
     assert alike_groups(vectors, alike_pairs(vectors, LAW.least, none), photo, NOTHING, LAW) == ()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 100_000))
+def test_pairs_read_from_lists_are_those_of_a_comparison_of_all(seed):
+    """Whoever has a list or none, however short the lists are, and whichever faces are asked about."""
+    vectors, _, _ = faces(seed, n=60, dimension=6)
+    rng = np.random.default_rng(seed)
+    rows = np.flatnonzero(rng.random(60) < 0.7)
+    listed = np.flatnonzero(rng.random(60) < 0.8)
+    k = int(rng.integers(1, 8))
+    away = np.linalg.norm(vectors[listed][:, None].astype(np.float64) - vectors[listed][None], axis=2)
+    np.fill_diagonal(away, np.inf)
+    order = np.argsort(away, axis=1, kind="stable")[:, :k]
+    least = float(rng.uniform(0.3, 0.99))
+    got = listed_pairs(vectors, least, rows, listed, listed[order], np.take_along_axis(away, order, axis=1))
+    wanted = alike_pairs(vectors, least, rows)
+    cosine = vectors.astype(np.float64) @ vectors.astype(np.float64).T
+    assert len(np.unique(got, axis=0)) == len(got)
+    assert (got[:, 0] < got[:, 1]).all()
+    sure = {tuple(pair) for pair in wanted.tolist() if cosine[tuple(pair)] >= least}
+    maybe = {tuple(pair) for pair in np.argwhere(np.triu(cosine >= least - 2**-11, 1)).tolist()}
+    assert sure <= {tuple(pair) for pair in got.tolist()} <= maybe & {(a, b) for a in rows for b in rows}
