@@ -100,7 +100,7 @@ class Curator:
 
         `n_settings` more places of the slider fill the kept plans, whose number is bounded, so that their memory does
         not count as the sessions'.
-        Noise compares all loose faces the first time, half a minute of a processor at 100,000 faces.
+        Noise groups all loose faces the first time, some seconds of a processor at 100,000 faces.
         """
         self._tab.patience_s = 600.0
         try:

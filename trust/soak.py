@@ -59,7 +59,7 @@ async def tried(n_sessions: int, seconds: float, seed: int, n_faces: int = N_FAC
             await asyncio.wait({work}, timeout=_EVERY_S)
             now = weight(server)
             at.append(asyncio.get_running_loop().time() - began)
-            memory.append(now.rss_mb)
+            memory.append(now.own_mb)
             handles.append(now.n_handles)
         await work
         log.failures += tracebacks(dashboard)
