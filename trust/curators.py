@@ -243,7 +243,12 @@ class Curator:
         async def load(name: str) -> None:
             async with gate:
                 began = time.perf_counter()
-                found = await self._http.get(f"{self._url}{data['base']}{name}.jpg?s=176")
+                address = f"{self._url}{data['base']}{name}.jpg?s=176"
+                try:
+                    found = await self._http.get(address)
+                except (httpx.ReadError, httpx.RemoteProtocolError):
+                    # The server was just closing a connection that had been idle for 5 s: browsers ask once more.
+                    found = await self._http.get(address)
                 seconds = time.perf_counter() - began
                 if found.status_code != 200 or found.headers["content-type"] != "image/jpeg":
                     self._log.failures.append(f"curator {self.seed}: picture {name}: {found.status_code}")
