@@ -13,11 +13,14 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from threading import Lock
 from weakref import WeakKeyDictionary
 
 import streamlit as st
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -37,6 +40,9 @@ PERIOD_S = 12 * 3600
 # What stands for the mark of a face that has no picture.
 NO_PICTURE = "none"
 _CACHE_BYTES = 64_000_000
+# Pictures that are read at the same time. Starlette's forty threads took the interpreter in turns, and each kept a
+# connection to the library's file, with 2 MB of it, after the last window was closed.
+_AT_ONCE = 4
 
 _SECRET = secrets.token_bytes(32)
 
@@ -150,7 +156,16 @@ def address(base: str, name: str, size: int = SIZES[1]) -> str:
     return name if name.startswith("https://") else f"{base}{name or NO_PICTURE}.jpg?s={size}"
 
 
-def _picture(request: Request) -> Response:
+async def _picture(request: Request) -> Response:
+    return await run_sync(_answer, request, limiter=_at_once())
+
+
+@lru_cache(maxsize=1)
+def _at_once() -> CapacityLimiter:
+    return CapacityLimiter(_AT_ONCE)
+
+
+def _answer(request: Request) -> Response:
     found = _of_token(request.path_params["token"])
     mark, size = request.path_params["mark"], request.query_params.get("s", "")
     if found is None or size not in map(str, SIZES):
