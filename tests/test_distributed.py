@@ -70,7 +70,7 @@ def workers_of(client, *kernels):
         for kernel in kernels
     ]
     try:
-        client.wait_for_workers(len(kernels), timeout=30)
+        client.wait_for_workers(len(kernels), timeout=120)
         yield workers
     finally:
         for worker in workers:
@@ -170,7 +170,7 @@ def test_a_worker_killed_in_a_pass_changes_nothing(three_workers, vectors, expec
     found = built(vectors, DaskRunner(three_workers, tmp_path, 8), kill)
     assert steps == ["stopped", "killed"]
     assert_same(found, expected)
-    three_workers.wait_for_workers(3, timeout=20)
+    three_workers.wait_for_workers(3, timeout=120)
 
 
 @pytest.mark.parametrize("blas_threads", [2, 1])
@@ -282,7 +282,7 @@ def test_a_part_that_kills_every_worker_is_given_up(one_worker, tmp_path):
     with pytest.raises(WorkersError, match=r"died again and again.*nothing was changed"):
         list(DaskRunner(one_worker, tmp_path, 1).carry_out(work_of(deadly, 1)))
     assert list(tmp_path.iterdir()) == []
-    one_worker.wait_for_workers(1, timeout=20)
+    one_worker.wait_for_workers(1, timeout=120)
 
 
 # A client that never found its scheduler complains once more when it is collected.
