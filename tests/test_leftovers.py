@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from planted_library import Planted, planted, publish
+from small_library import PARAMS, faces, open_library, write_faces
 
 from facecluster.leftovers import NEAR, Leftovers, look_alike_now, sections
 from facecluster.model import Question
@@ -168,3 +169,15 @@ def test_groups_of_a_library_from_which_all_loose_faces_were_erased_are_none(lib
     person = service.new_person([library.view.faces.ids[row] for row in library.view.noise_rows.tolist()])
     service.erase(person, len(library.view.rows(person)))
     assert kept.groups(library.view) == ()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_smallest_libraries_have_their_loose_faces_in_groups_or_alone(tmp_path, n):
+    """Their neighbour lists hold nobody, or all the others."""
+    service = open_library(tmp_path / "library")
+    service.import_files([write_faces(tmp_path / "few.npz", **{key: value[:n] for key, value in faces().items()})])
+    service.publish(service.plan(PARAMS))
+    view = service.view()
+    assert view.lists is not None
+    found = sections(view, Leftovers().groups(view))
+    assert sorted(one.face for section in found for one in section.faces) == sorted(one.face for one in view.noise)

@@ -112,7 +112,7 @@ def listed_pairs(
     is_asked = np.zeros(len(vectors), np.bool_)
     is_asked[rows] = True
     is_whole = np.zeros(len(vectors), np.bool_)
-    is_whole[listed[away[:, -1] > reach]] = True
+    is_whole[listed[(away[:, -1:] > reach).all(axis=1)]] = True  # of one face alone, the empty list is
     has_list = np.zeros(len(vectors), np.bool_)
     has_list[listed] = True
     at, turn = np.nonzero((away <= reach) & is_asked[listed][:, None] & is_asked[near])
@@ -142,9 +142,10 @@ class _Linkage:
         self.version: Counter[int] = Counter()
         self._photo = photo[rows].tolist()
         self._photos: dict[int, set[int]] = {}
-        self._near = _Sets(len(rows), np.searchsorted(rows, pairs))
+        beside = np.searchsorted(rows, pairs)
+        self._near = _Sets(len(rows), beside)
         self._apart = _Sets(len(rows), np.searchsorted(rows, apart))
-        self.queue = self._first(np.searchsorted(rows, pairs))
+        self.queue = self._first(beside)
 
     def _first(self, pairs: NDArray[np.int64]) -> list[tuple[float, int, int, int, int]]:
         """All pairs of single faces that may join."""
