@@ -16,7 +16,7 @@ A fact is the last value said; a change set holds what was said before, so takin
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from hashlib import sha256
 
 from facecluster.errors import InputError, StaleWriteError
@@ -111,6 +111,17 @@ def person_id(first_face: FaceId, taken: Container[str]) -> PersonId:
         if person not in taken:
             return person
         salt += 1
+
+
+def folded(facts: Mapping[tuple[Kind, str, str], str], news: Iterable[Decision]) -> dict[tuple[Kind, str, str], str]:
+    """Facts after decisions that were made on them, one after the other."""
+    found = dict(facts)
+    for decision in news:
+        if decision.value is None:
+            found.pop(decision.key, None)
+        else:
+            found[decision.key] = decision.value
+    return found
 
 
 def resolve(said: PeopleSnapshot | Draft, person: PersonId) -> PersonId:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from facecluster.decisions import Draft
+from facecluster.decisions import Draft, folded
 from facecluster.errors import StaleWriteError
 from facecluster.model import ChangeRecord, Decision, Kind, PeopleSnapshot, PersonId
 
@@ -67,13 +67,7 @@ class Look:
 
 def and_said(seen: Facts, record: ChangeRecord) -> Facts:
     """What somebody has in mind who saw this and then made a change of their own."""
-    facts = dict(seen)
-    for decision in record.decisions:
-        if decision.value is None:
-            facts.pop(decision.key, None)
-        else:
-            facts[decision.key] = decision.value
-    return facts
+    return folded(seen, record.decisions)
 
 
 def _in_words(decision: Decision, was: str | None, now: PeopleSnapshot) -> str:

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from facecluster.clustering import NOISE
+from facecluster.decisions import folded
 from facecluster.model import (
     ChangeRecord,
     ChangeSet,
@@ -80,13 +81,9 @@ class LocalPeopleStore:
         ).fetchall()
         if not log or log[0][:2] != (self._known.revision, self._known.at) or any(row[3] for row in log[1:]):
             return None
-        facts = dict(self._known.facts) if len(log) > 1 else self._known.facts
-        for _, _, decisions, _ in log[1:]:
-            for decision in _load(decisions):
-                if decision.value is None:
-                    facts.pop(decision.key, None)
-                else:
-                    facts[decision.key] = decision.value
+        if len(log) == 1:
+            return self._known
+        facts = folded(self._known.facts, (decision for row in log[1:] for decision in _load(row[2])))
         return _Known(log[-1][0], log[-1][1], facts)
 
     def _run(self, db: sqlite3.Connection, run_id: str) -> Run:

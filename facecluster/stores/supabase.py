@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from facecluster.clustering.cover import covers
 from facecluster.config import Settings
+from facecluster.decisions import folded
 from facecluster.errors import StoreDataError, StoreError
 from facecluster.model import (
     ChangeRecord,
@@ -131,17 +132,11 @@ class SupabasePeopleStore:
             news = self._call("fc_changes", dict, since=revision)
             if not news["records"]:
                 return _Known(revision, facts, news["live_faces"])
-            facts = dict(facts)
-            for record in news["records"]:
-                if record["n_erased"]:
-                    self._runs.clear()
-                    return None
-                for kind, subject, obj, value, _ in record["decisions"]:
-                    if value is None:
-                        facts.pop((kind, subject, obj), None)
-                    else:
-                        facts[kind, subject, obj] = value
-                revision = int(record["revision"])
+            if any(record["n_erased"] for record in news["records"]):
+                self._runs.clear()
+                return None
+            facts = folded(facts, (Decision(*row) for record in news["records"] for row in record["decisions"]))
+            revision = int(news["records"][-1]["revision"])
             if revision == news["revision"]:
                 return _Known(revision, facts, news["live_faces"])
 
