@@ -46,14 +46,16 @@ def vectors():
 
 
 @contextmanager
-def local_cluster(
-    n_workers,
-):
+def local_cluster(n_workers):
     """A scheduler in this process, and processes that work for it and come back when they are killed."""
     options = {"nthreads": 1, "memory_limit": 0}
     workers = {x: {"cls": distributed.Nanny, "options": options} for x in range(n_workers)}
     scheduler = {"cls": distributed.Scheduler, "options": {"dashboard_address": ":0", "host": "127.0.0.1"}}
+    # Fifteen seconds after it lost a worker, a SpecCluster closes what would start it again, should no worker be there
+    # at that moment: on a busy machine it falls into the next death of a worker that is killed over and over.
+    patient = {"distributed.deploy.lost-worker-timeout": "1h"}
     with (
+        dask.config.set(patient),
         distributed.SpecCluster(workers, scheduler, silence_logs=50) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
