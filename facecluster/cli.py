@@ -399,6 +399,7 @@ def work(job: Path) -> None:
 def warm_up() -> None:
     """Compile what is compiled at first use: the demo is opened in a folder that is thrown away."""
     from facecluster.config import load_settings
+    from facecluster.leftovers import Leftovers
     from facecluster.wiring import open_service
 
     with tempfile.TemporaryDirectory() as folder:
@@ -406,6 +407,7 @@ def warm_up() -> None:
         service.open_demo()
         service.prepare(service.defaults.blur_threshold)
         service.epsilon_changes(service.defaults)
+        Leftovers().groups(service.view())
         service.map()
 
 

@@ -10,9 +10,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from operator import attrgetter
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +25,9 @@ from facecluster.clustering.alike import SAME_PERSON
 from facecluster.clustering.alike import SMALL as SMALL_GROUP
 from facecluster.clustering.leftover import Group, Law, alike_groups, alike_pairs, listed_pairs
 from facecluster.doubts import MIDDLE, SMALL
+from facecluster.loose import LooseFaces
 from facecluster.model import FaceId, PersonId
-from facecluster.view import LooseFace, View
+from facecluster.view import View
 
 # Two groups become one where they are one person as often as not, by what Review asks by: 0.02 below where the second
 # layer makes people. Of 40,000 faces that it left of a made-up crowd, 6,600 pairs are one person in 995 of 1,000 cases,
@@ -41,7 +44,10 @@ _ANEW = 0.25
 _Key = tuple[bytes, bytes]
 
 
-@dataclass(frozen=True)
+Kind = Literal["person", "alike", "nobody"]
+
+
+@dataclass(frozen=True, eq=False)
 class Section:
     """Faces that can be answered together.
 
@@ -49,31 +55,100 @@ class Section:
     ----------
     id : str
         The same while it is about the same: the person, or the group's first face.
-    faces : tuple[LooseFace, ...]
+    faces : LooseFaces
         The most alike first.
-    likeness : tuple[float, ...]
+    likeness : NDArray[np.float64]
         Cosine of each face with the nearest face of the person; mean cosine with the others where they are "alike".
     cut : float | None
         Likeness from which on a face is likely to be where the section would put it; None where nowhere.
     """
 
     id: str
-    kind: Literal["person", "alike", "nobody"]
+    kind: Kind
     person: PersonId | None
-    faces: tuple[LooseFace, ...]
-    likeness: tuple[float, ...]
+    faces: LooseFaces
+    likeness: NDArray[np.float64]
     cut: float | None
 
     @property
     def ids(self) -> list[FaceId]:
         """Ids of its faces."""
-        return [one.face for one in self.faces]
+        return self.faces.ids
 
     @property
     def likely(self) -> list[FaceId]:
         """The faces that are likely that person's."""
         cut = self.cut if self.kind == "person" and self.cut is not None else np.inf
-        return [one.face for one, alike in zip(self.faces, self.likeness, strict=True) if alike >= cut]
+        return self.faces.take(self.likeness >= cut).ids
+
+    def first(self, n_faces: int) -> Section:
+        """The same about no more than so many faces."""
+        return replace(self, faces=self.faces[:n_faces], likeness=self.likeness[:n_faces])
+
+
+@dataclass(frozen=True, eq=False)
+class Sections(Sequence[Section]):
+    """Sections in the order in which they are drawn, as columns; one is made when it is looked at.
+
+    Attributes
+    ----------
+    faces : LooseFaces
+        Of all sections, one after the other.
+    likeness : NDArray[np.float64]
+        Shape (n_faces,).
+    ends : NDArray[np.int64]
+        Shape (n_sections + 1,): where each begins and the last one ends.
+    cut : NDArray[np.float64]
+        Shape (n_sections,): as of a `Section`; NaN for none.
+    is_alike : NDArray[np.bool_]
+        Shape (n_sections,): whether it is a group, and not about a person or nobody.
+    """
+
+    faces: LooseFaces
+    likeness: NDArray[np.float64]
+    ends: NDArray[np.int64]
+    cut: NDArray[np.float64]
+    is_alike: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.cut)
+
+    @overload
+    def __getitem__(self, at: int) -> Section: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Section]: ...
+    def __getitem__(self, at: int | slice) -> Section | list[Section]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(len(self))[at]]
+        i = range(len(self))[at]
+        some = slice(int(self.ends[i]), int(self.ends[i + 1]))
+        faces, likeness = self.faces[some], self.likeness[some]
+        cut = None if np.isnan(self.cut[i]) else float(self.cut[i])
+        if self.is_alike[i]:
+            return Section(f"alike-{faces.all_ids[faces.rows.min()]}", "alike", None, faces, likeness, cut)
+        if cut is None:
+            return Section("nobody", "nobody", None, faces, likeness, None)
+        person = faces.people[faces.person[0]]
+        return Section(person, "person", person, faces, likeness, cut)
+
+    @property
+    def n_likely(self) -> NDArray[np.int64]:
+        """Shape (n_sections,): faces that are likely that person's."""
+        cut = np.where(self.is_alike | np.isnan(self.cut), np.inf, self.cut)
+        return _sums(self.likeness >= np.repeat(cut, np.diff(self.ends)), self.ends)
+
+    def take(self, order: NDArray[np.int64]) -> Sections:
+        """Some sections, in another order."""
+        size = np.diff(self.ends)[order]
+        ends = np.concatenate([[0], np.cumsum(size)])
+        at = np.arange(ends[-1]) + np.repeat(self.ends[:-1][order] - ends[:-1], size)
+        return Sections(self.faces.take(at), self.likeness[at], ends, self.cut[order], self.is_alike[order])
+
+
+def _sums(of: NDArray[np.bool_], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of how many in each part it is so."""
+    total = np.concatenate([[0], np.cumsum(of)])
+    return np.asarray(total[ends[1:]] - total[ends[:-1]])
 
 
 class Leftovers:
@@ -128,8 +203,9 @@ class Leftovers:
         pairs = self._pairs[takes_part[self._pairs].all(axis=1)]
         apart = view.state.different[takes_part[view.state.different].all(axis=1)]
         _, part = connected_components(coo_array((np.ones(len(pairs), np.bool_), tuple(pairs.T)), (n, n)), False)
-        keys = {int(part[some[0, 0]]): _key(some, apart[part[apart[:, 0]] == part[some[0, 0]]])
-                for some in _by_part(pairs, part)}  # fmt: skip
+        is_paired = np.zeros(n, np.bool_)
+        is_paired[pairs] = True
+        keys = _keys(np.flatnonzero(is_paired), apart, part)
         new = np.isin(part, [at for at, key in keys.items() if key not in self._known])
         made: dict[int, list[Group]] = {}
         for group in alike_groups(
@@ -138,82 +214,112 @@ class Leftovers:
             made.setdefault(int(part[group.rows[0]]), []).append(group)
         self._known = {key: self._known.get(key, tuple(made.get(at, ()))) for at, key in keys.items()}
         groups = (group for some in self._known.values() for group in some)
-        self._groups = tuple(sorted(groups, key=lambda g: (-len(g.rows), -g.mean, int(g.rows[0]))))
+        self._groups = tuple(sorted(groups, key=attrgetter("turn")))
 
 
-def _by_part(pairs: NDArray[np.int32], part: NDArray[np.int32]) -> Iterable[NDArray[np.int32]]:
-    order = np.argsort(part[pairs[:, 0]], kind="stable")
-    ends = np.flatnonzero(np.diff(part[pairs[order, 0]])) + 1
-    return np.split(pairs[order], ends) if len(pairs) else ()
+def _keys(rows: NDArray[np.int64], apart: NDArray[np.int32], part: NDArray[np.int32]) -> dict[int, _Key]:
+    """For each part of the graph of pairs what its groups depend on: its rows, and which of them are two people."""
+    apart_in = {at: apart[part[apart[:, 0]] == at].tobytes() for at in np.unique(part[apart[:, 0]]).tolist()}
+    rows = rows[np.argsort(part[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(part[rows], prepend=-1))
+    return {
+        at: (rows[low:high].tobytes(), apart_in.get(at, b""))
+        for at, (low, high) in zip(part[rows[starts]].tolist(), pairwise([*starts.tolist(), len(rows)]), strict=True)
+    }
 
 
-def _key(pairs: NDArray[np.int32], apart: NDArray[np.int32]) -> _Key:
-    """What the groups of a part depend on."""
-    return np.unique(pairs).tobytes(), apart.tobytes()
-
-
-def sections(view: View, groups: Iterable[Group], only: Collection[FaceId] | None = None) -> list[Section]:
+def sections(view: View, groups: Sequence[Group], is_shown: NDArray[np.bool_] | None = None) -> Sections:
     """All loose faces, each in one section: those of which one answer settles most, other people, pairs, the rest.
 
     Parameters
     ----------
-    only : collection of FaceId | None
-        Faces that are shown; None for all of them.
+    is_shown : NDArray[np.bool_] | None
+        Shape (n_faces,): faces that are to be there; None for all of them.
     """
-    of = {one.face: one for one in view.noise if only is None or one.face in only}
-    found = list(alike_sections(view, groups, of))
-    grouped = {face for section in found for face in section.ids}
-    rest = [one for one in of.values() if one.face not in grouped]
-    near = [one for one in rest if one.person is not None and one.cosine >= NEAR]
-    found += person_sections(near, view.usual_cosine)
-    found.sort(key=_rank)
-    lonely = tuple(one for one in rest if one.person is None or one.cosine < NEAR)
-    if lonely:
-        found.append(Section("nobody", "nobody", None, lonely, tuple(one.cosine for one in lonely), None))
-    return found
+    alike = alike_sections(view, groups, is_shown)
+    is_grouped = np.zeros(len(view.faces), np.bool_)
+    is_grouped[alike.faces.rows] = True
+    rest = shown(view.noise, is_shown)
+    rest = rest.take(~is_grouped[rest.rows])
+    is_near = (rest.person >= 0) & (rest.cosine >= NEAR)
+    near, lonely = person_sections(rest.take(is_near), view.usual_cosine), rest.take(~is_near)
+    found = _joined(alike, near)
+    return _joined(found.take(_order(found)), _one_section(lonely))
 
 
-def _rank(section: Section) -> tuple[int, int, float, str]:
-    settled = len(section.likely if section.kind == "person" else section.faces)
-    turn = 2 if section.kind == "alike" and settled == 2 else 0 if settled else 1
-    return turn, -settled, -section.likeness[0], section.id
+def _order(found: Sections) -> NDArray[np.int64]:
+    """People and groups of which one answer settles most, people of whom it settles none, pairs."""
+    size, n_likely = np.diff(found.ends), found.n_likely
+    settled = np.where(found.is_alike, size, n_likely)
+    turn = np.where(found.is_alike & (size == 2), 2, np.where(settled > 0, 0, 1))
+    starts = found.ends[:-1]
+    number = found.faces.person[starts].astype(np.int64)
+    if len(starts):
+        lowest = np.minimum.reduceat(found.faces.rows, starts)
+        number = np.where(found.is_alike, lowest, number)
+    return np.lexsort((number, ~found.is_alike, -found.likeness[starts], -settled, turn))
 
 
-def person_sections(faces: Iterable[LooseFace], cut: float) -> list[Section]:
-    """Some faces by nearest person, the nearest first."""
-    theirs: dict[PersonId | None, list[LooseFace]] = {}
-    for one in faces:
-        theirs.setdefault(one.person, []).append(one)
-    return [
-        Section(person or "nobody", "person" if person else "nobody", person, tuple(some),
-                tuple(one.cosine for one in some), cut if person else None)
-        for person, some in theirs.items()
-    ]  # fmt: skip
+def _joined(one: Sections, other: Sections) -> Sections:
+    columns = ("rows", "person", "near", "away", "cosine")
+    both = [np.concatenate([getattr(one.faces, name), getattr(other.faces, name)]) for name in columns]
+    return Sections(
+        LooseFaces(one.faces.all_ids, one.faces.people, *both),
+        np.concatenate([one.likeness, other.likeness]),
+        np.concatenate([one.ends, one.ends[-1] + other.ends[1:]]),
+        np.concatenate([one.cut, other.cut]),
+        np.concatenate([one.is_alike, other.is_alike]),
+    )
 
 
-def alike_sections(view: View, groups: Iterable[Group], of: dict[FaceId, LooseFace]) -> Iterable[Section]:
-    """A section for each group of which two faces or more are shown; `of` has those that are."""
-    ids = view.faces.ids
-    for group in groups:
-        some = [(of[ids[row]], alike) for row, alike in zip(group.rows.tolist(), group.likeness.tolist(), strict=True)
-                if ids[row] in of]  # fmt: skip
-        if len(some) > 1:
-            first = min(one.face for one, _ in some)
-            cut = stays_from(len(group.rows))
-            shown, likeness = zip(*some, strict=True)
-            yield Section(f"alike-{first}", "alike", None, shown, likeness, cut)
+def _one_section(faces: LooseFaces) -> Sections:
+    """All faces in one section, which is about nobody; none where there are no faces."""
+    n = min(len(faces), 1)
+    ends = np.array([0, len(faces)], np.int64)[: n + 1]
+    return Sections(faces, faces.cosine, ends, np.full(n, np.nan), np.zeros(n, np.bool_))
 
 
-def stays_from(n_faces: int) -> float:
+def shown(faces: LooseFaces, is_shown: NDArray[np.bool_] | None) -> LooseFaces:
+    """Those of some faces that are to be there, in the same order."""
+    return faces if is_shown is None else faces.take(is_shown[faces.rows])
+
+
+def person_sections(faces: LooseFaces, mark: float) -> Sections:
+    """Some faces by nearest person, the person nearest to one of them first."""
+    _, first, of = np.unique(faces.person, return_index=True, return_inverse=True)
+    turn = np.empty_like(first)
+    turn[np.argsort(first)] = np.arange(len(first))
+    some = faces.take(np.argsort(turn[of], kind="stable"))
+    starts = np.flatnonzero(np.diff(some.person, prepend=-2))
+    cut = np.where(some.person[starts] >= 0, mark, np.nan)
+    return Sections(some, some.cosine, np.append(starts, len(some)), cut, np.zeros(len(starts), np.bool_))
+
+
+def alike_sections(view: View, groups: Sequence[Group], is_shown: NDArray[np.bool_] | None = None) -> Sections:
+    """A section for each group of which two faces or more are shown."""
+    size = np.array([len(group.rows) for group in groups], np.int64)
+    rows = np.concatenate([np.empty(0, np.int64), *(group.rows for group in groups)])
+    likeness = np.concatenate([np.empty(0), *(group.likeness for group in groups)])
+    of = np.repeat(np.arange(len(groups)), size)
+    place = np.full(len(view.faces), -1, np.int64)
+    some = shown(view.noise, is_shown)
+    place[some.rows] = np.arange(len(some))
+    is_there = place[rows] >= 0
+    is_there &= np.bincount(of[is_there], minlength=len(groups))[of] > 1
+    kept = np.flatnonzero(np.bincount(of[is_there], minlength=len(groups)))
+    ends = np.append(np.searchsorted(of[is_there], kept), np.count_nonzero(is_there))
+    cut = stays_from(size[kept])
+    return Sections(some.take(place[rows[is_there]]), likeness[is_there], ends, cut, np.ones(len(kept), np.bool_))
+
+
+def stays_from(n_faces: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean cosine with the others from which on the second layer leaves a face in a person of so many."""
     return SAME_PERSON + 2.0 * SMALL_GROUP / n_faces
 
 
-def sharp(view: View) -> frozenset[FaceId]:
-    """Loose faces that are neither blurred nor nearly so; one without a score counts as sharp."""
-    rows = view.noise_rows
-    clear = rows[~(view.faces.blur_score[rows] < NEARLY * view.live_blur_threshold)]
-    return frozenset(view.faces.ids[row] for row in clear.tolist())
+def is_sharp(view: View) -> NDArray[np.bool_]:
+    """Shape (n_faces,): neither blurred nor nearly so; a face without a score counts as sharp."""
+    return ~(view.faces.blur_score < NEARLY * view.live_blur_threshold)
 
 
 def look_alike_now(before: View, now: View) -> tuple[PersonId, tuple[FaceId, ...]] | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,6 +17,7 @@ from facecluster.decisions import resolve
 from facecluster.earlier import Earlier, Owned
 from facecluster.errors import InputError
 from facecluster.images import secured
+from facecluster.loose import LooseFaces
 from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, PersonId
 from facecluster.nearest import Lists, Nearest, nearest_after, nearest_of
 from facecluster.row_state import UNSEEN, RowState, live_labels, owners, row_state, told_otherwise
@@ -53,16 +54,6 @@ class FaceCard:
     photo: str
     folder: str
     blur_score: float | None
-
-
-class LooseFace(NamedTuple):
-    """A face that is nobody's, with the nearest person; a tuple, because there are thousands after every act."""
-
-    face: FaceId
-    person: PersonId | None
-    near: FaceId | None
-    distance: float
-    cosine: float
 
 
 @dataclass(frozen=True)
@@ -414,12 +405,12 @@ class View:
         return Earlier(covers, owned, noise, blurred, usual)
 
     @cached_property
-    def noise(self) -> tuple[LooseFace, ...]:
+    def noise(self) -> LooseFaces:
         """Faces that are nobody's, those nearest to somebody first."""
         return self._with_nearest(self.near_noise)
 
     @cached_property
-    def too_blurred(self) -> tuple[LooseFace, ...]:
+    def too_blurred(self) -> LooseFaces:
         """Faces that the blur filter left out: neither noise nor lost."""
         return self._with_nearest(self.near_blurred)
 
@@ -453,19 +444,13 @@ class View:
         same = (found.near >= 0) & (found.person == self.state.owner[some])
         return cosine(float(np.quantile(found.away[same], 0.95))) if same.any() else _NO_MARK
 
-    def nearest(self, faces: Sequence[FaceId]) -> tuple[LooseFace, ...]:
+    def nearest(self, faces: Sequence[FaceId]) -> LooseFaces:
         """Each of some faces, whosever they are, with the nearest face of anybody but itself; nearest first."""
         rows = np.array(sorted(self.row(face) for face in faces), np.int64)
         return self._with_nearest(nearest_of(self.faces.vectors.view(np.ndarray), self.state, rows, self.lists))
 
-    def _with_nearest(self, found: Nearest) -> tuple[LooseFace, ...]:
-        order = np.lexsort((found.rows, found.away))
-        people, ids = self.state.people, self.faces.ids
-        columns = (found.rows, found.person, found.near, found.away, np.where(found.near >= 0, found.cosine, 0.0))
-        return tuple(
-            LooseFace(ids[row], people[p] if p >= 0 else None, ids[at] if at >= 0 else None, away, cosine)
-            for row, p, at, away, cosine in zip(*(column[order].tolist() for column in columns), strict=True)
-        )
+    def _with_nearest(self, found: Nearest) -> LooseFaces:
+        return LooseFaces.nearest_first(self.faces.ids, self.state.people, found)
 
 
 def view_of(

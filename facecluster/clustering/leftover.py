@@ -7,21 +7,19 @@ alike pair, so pairs below `Law.least` can be left out without changing anything
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facecluster.clustering.exact_linkage import joined, likeness_within
+
 # Rows of a product at a time: 2,048 x 20,000 floats are 160 MB.
 _BLOCK = 2048
-# A float32 product of unit rows, and the rounding below, together are off by less than this.
+# A float32 product of unit rows, and the rounding of `alike`, together are off by less than this.
 _MARGIN = 2.0**-12
-# Coordinates are rounded to multiples of this: sums of rows, and products of sums, are then exact in float64, so that
-# neither the order of the rows nor the processor can change a group.
-_GRID = 2.0**15
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,12 @@ class Group:
     @cached_property
     def mean(self) -> float:
         """Mean cosine over all pairs of its faces."""
-        return float(self.likeness.mean())
+        return float(sum(self.likeness.tolist())) / len(self.rows)
+
+    @cached_property
+    def turn(self) -> tuple[int, float, int]:
+        """The smaller, the earlier it is told: the largest groups first, then the most alike."""
+        return -len(self.rows), -self.mean, min(self.rows.tolist())
 
 
 def alike_pairs(
@@ -123,111 +126,6 @@ def listed_pairs(
     return np.unique(np.concatenate(found), axis=0)
 
 
-class _Linkage:
-    """Groups while they grow, each known by the place of its first face; most faces never join, and are in no set."""
-
-    def __init__(
-        self,
-        rows: NDArray[np.int64],
-        pairs: NDArray[np.int32],
-        apart: NDArray[np.int32],
-        photo: NDArray[np.int32],
-        vectors: NDArray[np.float32],
-        law: Law,
-    ) -> None:
-        self.law = law
-        self.sums = np.rint(vectors[rows].astype(np.float64) * _GRID) / _GRID
-        self.members: dict[int, list[int]] = {}  # of what is more than one face
-        self.gone: set[int] = set()
-        self.version: Counter[int] = Counter()
-        self._photo = photo[rows].tolist()
-        self._photos: dict[int, set[int]] = {}
-        beside = np.searchsorted(rows, pairs)
-        self._near = _Sets(len(rows), beside)
-        self._apart = _Sets(len(rows), np.searchsorted(rows, apart))
-        self.queue = self._first(beside)
-
-    def _first(self, pairs: NDArray[np.int64]) -> list[tuple[float, int, int, int, int]]:
-        """All pairs of single faces that may join."""
-        found: list[tuple[float, int, int, int, int]] = []
-        for start in range(0, len(pairs), _BLOCK):
-            a, b = pairs[start : start + _BLOCK].T
-            score = np.einsum("ij,ij->i", self.sums[a], self.sums[b]) - self.law.needed(2)
-            at = np.flatnonzero(score >= 0.0)
-            found += (
-                (-s, x, y, 0, 0) for s, x, y in zip(score[at].tolist(), a[at].tolist(), b[at].tolist(), strict=True)
-            )
-        heapq.heapify(found)
-        return found
-
-    def size(self, a: int) -> int:
-        """Faces of a group."""
-        return len(self.members.get(a, (a,)))
-
-    def photos(self, a: int) -> set[int]:
-        """Photos of a group's faces, as far as they are known."""
-        return self._photos.setdefault(a, {self._photo[a]} - {-1})
-
-    def ask(self, a: int, others: list[int]) -> None:
-        """Queue a group with those of some others that it may join."""
-        if not others:
-            return
-        product = self.sums[others] @ self.sums[a]
-        n = self.size(a)
-        for b, total in zip(others, product.tolist(), strict=True):
-            m = self.size(b)
-            score = total / (n * m) - self.law.needed(n + m)
-            if score >= 0.0:
-                x, y = (a, b) if a < b else (b, a)
-                heapq.heappush(self.queue, (-score, x, y, self.version[x], self.version[y]))
-
-    def join_all(self) -> None:
-        """Join groups until none are alike enough."""
-        while self.queue:
-            _, a, b, of_a, of_b = heapq.heappop(self.queue)
-            is_there = a not in self.gone and b not in self.gone
-            if is_there and (self.version[a], self.version[b]) == (of_a, of_b):
-                self._join(a, b)
-
-    def _join(self, a: int, b: int) -> None:
-        if self.photos(a) & self.photos(b) or b in self._apart[a]:
-            return
-        self.members.setdefault(a, [a]).extend(self.members.pop(b, [b]))
-        self.gone.add(b)
-        self.sums[a] += self.sums[b]
-        self.photos(a).update(self._photos.pop(b))
-        self.version[a] += 1
-        for known in (self._near, self._apart):
-            known.move(b, a)
-        self.ask(a, sorted(self._near[a]))
-
-
-class _Sets:
-    """Who is beside whom, from pairs; the set of one is made when it is asked for."""
-
-    def __init__(self, n: int, pairs: NDArray[np.int64]) -> None:
-        both = np.concatenate([pairs, pairs[:, ::-1]])
-        both = both[np.argsort(both[:, 0], kind="stable")]
-        self._end = np.searchsorted(both[:, 0], np.arange(n + 1)).tolist()
-        self._others = both[:, 1]
-        self._made: dict[int, set[int]] = {}
-
-    def __getitem__(self, a: int) -> set[int]:
-        found = self._made.get(a)
-        if found is None:
-            found = self._made[a] = set(self._others[self._end[a] : self._end[a + 1]].tolist())
-        return found
-
-    def move(self, b: int, a: int) -> None:
-        """Whoever was beside b is beside a now."""
-        for other in self[b]:
-            self[other].discard(b)
-            if other != a:
-                self[other].add(a)
-                self[a].add(other)
-        del self._made[b]
-
-
 def alike_groups(
     vectors: NDArray[np.float32],
     pairs: NDArray[np.int32],
@@ -239,6 +137,8 @@ def alike_groups(
 
     Parameters
     ----------
+    vectors : NDArray[np.float32]
+        Shape (n_faces, dimension), unit rows.
     pairs : NDArray[np.int32]
         Shape (m, 2): all pairs of the faces in question with a cosine of `law.least` or more, each once.
     photo : NDArray[np.int32]
@@ -246,26 +146,36 @@ def alike_groups(
     apart : NDArray[np.int32]
         Shape (k, 2): faces that are two people.
     """
-    rows = np.unique(pairs).astype(np.int64)
-    linkage = _Linkage(rows, pairs, apart[np.isin(apart, rows).all(axis=1)], photo, vectors, law)
-    linkage.join_all()
-    members = [rows[some] for some in linkage.members.values()]
-    found = [_group(some, vectors) for some in members if len(some) > 2]
-    found += _groups_of_two(np.array([some for some in members if len(some) == 2], np.int64).reshape(-1, 2), vectors)
-    return tuple(sorted(found, key=lambda group: (-len(group.rows), -group.mean, group.rows.min())))
-
-
-def _group(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> Group:
-    own = vectors[rows].astype(np.float64)
+    takes_part = np.zeros(len(vectors), np.bool_)
+    takes_part[pairs] = True
+    rows = np.flatnonzero(takes_part)
+    told = np.searchsorted(rows, apart[takes_part[apart].all(axis=1)])
+    places = np.searchsorted(rows, pairs)
+    root = joined(vectors, rows, places, _in_photos(photo[rows]), *_apart(len(rows), told), law.large, law.small)
+    is_grouped = np.bincount(root, minlength=len(rows))[root] > 1
+    rows, root = rows[is_grouped], root[is_grouped]
+    order = np.argsort(root, kind="stable")
+    rows, starts = rows[order], np.flatnonzero(np.diff(root[order], prepend=-1))
     # The last digits depend on the order of the rows.
-    likeness = ((own @ own.sum(axis=0) - (own * own).sum(axis=1)) / (len(rows) - 1)).round(6)
-    order = np.lexsort((rows, -likeness))
-    return Group(rows[order], likeness[order])
+    likeness = likeness_within(vectors, rows, np.append(starts, len(rows))).round(6)
+    order = np.lexsort((rows, -likeness, root[order]))
+    found = map(Group, np.split(rows[order], starts[1:]), np.split(likeness[order], starts[1:]))
+    return tuple(sorted(found, key=attrgetter("turn"))) if len(rows) else ()
 
 
-def _groups_of_two(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> list[Group]:
-    """Most groups are pairs: all of them at once, shape (n, 2)."""
-    rows = np.sort(rows, axis=1)
-    own = vectors[rows].astype(np.float64)
-    likeness = np.einsum("ij,ij->i", own[:, 0], own[:, 1]).round(6)
-    return [Group(pair, both) for pair, both in zip(rows, np.column_stack([likeness, likeness]), strict=True)]
+def _apart(n: int, pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Whom each of n was told apart from: `others[starts[x]:starts[x + 1]]`."""
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    return np.searchsorted(both[:, 0], np.arange(n + 1)), np.ascontiguousarray(both[:, 1])
+
+
+def _in_photos(photo: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The next face of the same photo for each, in a ring; itself where it is unknown or nobody else is in it."""
+    following = np.arange(len(photo), dtype=np.int32)
+    order = np.argsort(photo, kind="stable").astype(np.int32)
+    order = order[photo[order] >= 0]
+    starts = np.flatnonzero(np.diff(photo[order], prepend=-1))
+    following[order[:-1]] = order[1:]
+    following[order[np.append(starts, len(order))[1:] - 1]] = order[starts]
+    return following

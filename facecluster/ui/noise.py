@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from facecluster.leftovers import (
     NEAR,
@@ -15,9 +16,10 @@ from facecluster.leftovers import (
     Leftovers,
     Section,
     alike_sections,
+    is_sharp,
     person_sections,
     sections,
-    sharp,
+    shown,
 )
 from facecluster.model import FaceId, PersonId
 from facecluster.ui import face_grid, giving, photo, session, widgets
@@ -97,26 +99,32 @@ def _list(tab: str, order: str) -> str:
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _arranged(library: str, version_but_names: str, asked: _Asked, _view: View, _kept: _Kept) -> Arranged:
     del library, version_but_names
-    tab, order, is_sharp, only, most = asked
-    shown = None if only is None else frozenset(only)
-    if is_sharp:
-        shown = sharp(_view) if shown is None else shown & sharp(_view)
-    every = [one for one in _sections(_view, _kept.left, tab, order, shown) if one.faces]
+    tab, order, only_sharp, only, most = asked
+    every, n_faces = _sections(_view, _kept.left, tab, order, _to_show(_view, only_sharp, only))
     found = tuple(_first(every, most))
     rows = tuple(_rows(found, _warnings(_view), _kept.tiles))
     _kept.tiles = {FaceId(row.id): row for row in rows}
     near = {one.face: one.person for section in found for one in section.faces}
-    n_more = sum(len(one.faces) for one in every) - len(rows)
-    return Arranged(found, rows, (), f"{tab} {order} {is_sharp} {only}", near, n_more, _list(tab, order))
+    spec = f"{tab} {order} {only_sharp} {only}"
+    return Arranged(found, rows, (), spec, near, n_faces - len(rows), _list(tab, order))
 
 
-def _first(sections: Sequence[Section], most: int) -> Iterator[Section]:
+def _to_show(view: View, only_sharp: bool, only: tuple[FaceId, ...] | None) -> NDArray[np.bool_] | None:
+    """Which faces are asked for, by row; None for all."""
+    if only is None:
+        return is_sharp(view) if only_sharp else None
+    found = np.zeros(len(view.faces), np.bool_)
+    found[[view.row(face) for face in only]] = True
+    return found & is_sharp(view) if only_sharp else found
+
+
+def _first(sections: Iterable[Section], most: int) -> Iterator[Section]:
     """The first sections with about so many faces; one that is answered as a whole is whole."""
     for section in sections:
         if most <= 0:
             return
         is_whole = section.kind != "nobody" or len(section.faces) <= most
-        yield section if is_whole else replace(section, faces=section.faces[:most], likeness=section.likeness[:most])
+        yield section if is_whole else section.first(most)
         most -= len(section.faces)
 
 
@@ -131,17 +139,22 @@ def _headings(
     return tuple(one for one in found if one.title)
 
 
-def _sections(view: View, left: Leftovers, tab: str, order: str, shown: frozenset[FaceId] | None) -> Iterable[Section]:
+def _sections(
+    view: View, left: Leftovers, tab: str, order: str, is_shown: NDArray[np.bool_] | None
+) -> tuple[Sequence[Section], int]:
+    """Sections in turn, each made when it is looked at, and of how many faces they are."""
+    if order == "sharp" and tab == "nobody":
+        one = _by_sharpness(view, is_shown)
+        return ([one] if len(one.faces) else []), len(one.faces)
     if tab == "blurred":
-        return person_sections(view.too_blurred, view.usual_cosine)
-    if tab == "like":
-        return person_sections([one for one in view.noise if shown is None or one.face in shown], view.usual_cosine)
-    if order == "sharp":
-        return [_by_sharpness(view, shown)]
-    groups = left.groups(view)
-    if order == "alike":
-        return alike_sections(view, groups, {f.face: f for f in view.noise if shown is None or f.face in shown})
-    return sections(view, groups, shown)
+        found = person_sections(view.too_blurred, view.usual_cosine)
+    elif tab == "like":
+        found = person_sections(shown(view.noise, is_shown), view.usual_cosine)
+    elif order == "alike":
+        found = alike_sections(view, left.groups(view), is_shown)
+    else:
+        found = sections(view, left.groups(view), is_shown)
+    return found, len(found.faces)
 
 
 def _rows(
@@ -149,7 +162,7 @@ def _rows(
 ) -> Iterator[face_grid.Row]:
     """A tile for each face; the one there was where it is told the same, so that the grid sees at once what is new."""
     for section in sections:
-        for one, alike in zip(section.faces, section.likeness, strict=True):
+        for one, alike in zip(section.faces, section.likeness.tolist(), strict=True):
             likeness, warning, known = (alike, section.cut), warnings.get(one.face, ""), before.get(one.face)
             if known is not None and known.likeness == likeness and known.warning == warning:
                 yield known
@@ -157,15 +170,11 @@ def _rows(
                 yield face_grid.Row(one.face, "", f"{alike:.2f}", one.face, warning=warning, likeness=likeness)
 
 
-def _by_sharpness(view: View, shown: frozenset[FaceId] | None) -> Section:
-    blur = view.faces.blur_score
-    some = [one for one in view.noise if shown is None or one.face in shown]
-    some.sort(key=lambda one: (-_known(float(blur[view.row(one.face)])), one.face))
-    return Section(_ONE_BY_ONE, "nobody", None, tuple(some), tuple(one.cosine for one in some), view.usual_cosine)
-
-
-def _known(score: float) -> float:
-    return score if score == score else -1.0  # an unknown score is no number
+def _by_sharpness(view: View, is_shown: NDArray[np.bool_] | None) -> Section:
+    some = shown(view.noise, is_shown)
+    score = np.nan_to_num(view.faces.blur_score[some.rows], nan=-1.0)  # an unknown one is no number
+    some = some.take(np.lexsort((some.rows, -score)))
+    return Section(_ONE_BY_ONE, "nobody", None, some, some.cosine, view.usual_cosine)
 
 
 def _warnings(view: View) -> dict[FaceId, str]:
@@ -217,7 +226,7 @@ def _person_deeds(section: Section, name: str) -> tuple[tuple[str, str], ...]:
 def person_line(section: Section, warnings: Mapping[FaceId, str], is_first: bool) -> str:
     """How many faces, how many of them likely, and how many blurred; at the first one, what the mark is."""
     n, n_likely = len(section.faces), len(section.likely)
-    n_blurred = sum(one.face in warnings for one in section.faces)
+    n_blurred = sum(face in warnings for face in section.ids)
     said = [widgets.faces(n), "all likely" if n_likely == n else f"{n_likely or 'none'} likely"]
     if n_blurred:
         said.append(f"{n_blurred:,} blurred or nearly")
@@ -227,13 +236,12 @@ def person_line(section: Section, warnings: Mapping[FaceId, str], is_first: bool
 
 def alike_line(view: View, section: Section) -> str:
     """How alike a group is, and whom it is nearest to."""
-    best = max(section.faces, key=lambda one: one.cosine)
+    best = section.faces[int(section.faces.cosine.argmax())]
     card = view.card_of.get(best.person) if best.person is not None else None
     near = "near nobody" if card is None or best.cosine < NEAR else (
         f"nearest to {widgets.called(card.name)} at {best.cosine:.2f}"
     )  # fmt: skip
-    mean = sum(section.likeness) / len(section.likeness)
-    apart = section.cut is not None and mean < section.cut
+    apart = section.cut is not None and section.likeness.mean() < section.cut
     return f"{widgets.faces(len(section.faces))}, {near}" + (", a little too far apart for a person" if apart else "")
 
 
@@ -366,7 +374,8 @@ def asked_for() -> tuple[PersonId | None, tuple[FaceId, ...]]:
     person = view.survivor(PersonId(st.query_params.get("like", "")))
     if person is None:
         return None, ()
-    likely = [one.face for one in view.noise if one.person == person and one.cosine >= view.usual_cosine]
+    some = view.noise
+    likely = some.take((some.person == view.number[person]) & (some.cosine >= view.usual_cosine)).ids
     known = session.recall("alike")
     if isinstance(known, tuple) and known[0] == person:
         likely = [face for face in likely if face in known[1]]
