@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NewType
@@ -367,6 +367,10 @@ class RunRecord:
     n_noise: int
 
 
+# What a `Person` is made of.
+_OF_A_PERSON = frozenset({"person", "name", "hidden", "cover", "merged_into"})
+
+
 @dataclass(frozen=True)
 class PeopleSnapshot:
     """Everything a curator said, and the live run, at one revision.
@@ -427,8 +431,13 @@ class PeopleSnapshot:
         is_more = any(kind not in ("name", "hidden", "cover") or who not in before.people for kind, who, _ in changed)
         return None if is_more else frozenset(PersonId(who) for _, who, _ in changed)
 
-    def with_people_of(self, before: PeopleSnapshot, but: Iterable[PersonId]) -> PeopleSnapshot:
-        """The same; its people are those of a moment before, but for some."""
+    def following(self, before: PeopleSnapshot) -> PeopleSnapshot:
+        """The same; whoever has the facts of a moment before is the very object of that moment."""
+        said = {who for (kind, who, _), _ in self.facts.items() ^ before.facts.items() if kind in _OF_A_PERSON}
+        people = {**before.people, **{PersonId(who): self._person(who) for who in said}}
+        gone = {who for who in said if ("person", who, "") not in self.facts}
+        if gone or len(people) > len(before.people):
+            people = {who: people[who] for who in sorted(people) if who not in gone}
         found = replace(self)
-        found.__dict__["people"] = {**before.people, **{who: self._person(who) for who in but}}
+        found.__dict__["people"] = people
         return found

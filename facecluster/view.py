@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from operator import attrgetter
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -31,9 +32,8 @@ _NO_MARK = 1.0  # as alike as a face is to itself: nobody is likely anybody
 _QUICK = 20_000_000  # pairs of faces; their products take a fifth of a second
 
 
-@dataclass(frozen=True)
-class PersonCard:
-    """A person in a grid."""
+class PersonCard(NamedTuple):
+    """A person in a grid; a tuple, because there are thousands after every act."""
 
     id: PersonId
     name: str
@@ -81,13 +81,14 @@ class View:
 
     def later(self, version: str, snapshot: PeopleSnapshot) -> View:
         """The same faces at a later moment; what is known to be the same is not reckoned anew."""
-        told = snapshot.told_otherwise_than(self.snapshot)
+        now, told = snapshot.following(self.snapshot), snapshot.told_otherwise_than(self.snapshot)
         if told is None:
-            return view_of(version, self.faces, snapshot, self.blur_threshold, self.find_lists, self.known)
-        now = snapshot.with_people_of(self.snapshot, but=told)
+            return view_of(version, self.faces, now, self.blur_threshold, self.find_lists, self.known)
         found = replace(self, version=version, snapshot=now, state=told_otherwise(self.state, now, told))
         known = {key: value for key, value in self.__dict__.items() if key not in found.__dict__}
-        cards, _ = known.pop("cards", None), known.pop("card_of", None)
+        cards = known.pop("cards", None)
+        for name in ("card_of", "without_faces", "_in_order"):
+            known.pop(name, None)
         found.__dict__.update(known)
         if cards is not None and told <= self.card_of.keys():
             found.__dict__["cards"] = tuple(found._card(one.id) if one.id in told else one for one in cards)
@@ -283,9 +284,9 @@ class View:
     @cached_property
     def cards(self) -> tuple[PersonCard, ...]:
         """Everybody with faces or a name, hidden ones too, most faces first, then by id."""
-        cards = [self._card(person) for person in self.state.people]
+        cards = [self._card(person) for person in self.state.people]  # by id
         shown = (card for card in cards if card.n_faces or card.name)
-        return tuple(sorted(shown, key=lambda card: (-card.n_faces, card.id)))
+        return tuple(sorted(shown, key=attrgetter("n_faces"), reverse=True))
 
     @cached_property
     def _n_confirmed(self) -> list[int]:
@@ -319,9 +320,19 @@ class View:
 
     def people(self, search: str = "", sort: Sort = "most faces", show_hidden: bool = False) -> list[PersonCard]:
         """Cards with faces, as the People page lists them."""
+        asked = sort, show_hidden
+        cards = self._in_order.get(asked)
+        if cards is None:
+            cards = self._in_order[asked] = self._sorted(*asked)
+        words = search.casefold().split()
+        return [card for card in cards if all(word in card.name.casefold() for word in words)] if words else [*cards]
+
+    @cached_property
+    def _in_order(self) -> dict[tuple[Sort, bool], list[PersonCard]]:
+        return {}  # each order once: a window asks for it at every turn
+
+    def _sorted(self, sort: Sort, show_hidden: bool) -> list[PersonCard]:
         cards = [card for card in self.cards if card.n_faces and (show_hidden or not card.is_hidden)]
-        for word in search.casefold().split():
-            cards = [card for card in cards if word in card.name.casefold()]
         if sort == "fewest faces":
             cards.sort(key=lambda card: (card.n_faces, card.id))
         elif sort == "name":
@@ -330,7 +341,7 @@ class View:
             cards.sort(key=lambda card: card.name != "")
         return cards
 
-    @property
+    @cached_property
     def without_faces(self) -> list[PersonCard]:
         """Named people to whom no face belongs at present: nothing of them is lost, and they need a look."""
         return [card for card in self.cards if not card.n_faces]

@@ -79,6 +79,7 @@ class Database:
         self._local = threading.local()
         with translated(self.path):
             folder.mkdir(parents=True, exist_ok=True)
+        self._journal = journal_for(folder)  # a page is a new thread, and the list of mounts is long
         with self.write() as db:
             self._prepare(db, user)
 
@@ -102,7 +103,7 @@ class Database:
         if db is None:
             # Transactions are ours to begin and end: isolation_level=None keeps sqlite3 from guessing.
             db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
-            _set_journal(db, journal_for(self.folder))
+            _set_journal(db, self._journal)
             # Deleted rows are overwritten: who was erased is not left behind in free pages of the file.
             for pragma in ("synchronous=full", "foreign_keys=on", "secure_delete=on"):
                 db.execute(f"pragma {pragma}")

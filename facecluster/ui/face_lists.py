@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 from weakref import ReferenceType, ref
@@ -43,36 +43,44 @@ class FaceList:
     sent: bytes
     place: Mapping[str, int]
     faces: ReferenceType[FaceSet]  # of whose pictures it has the names; an import brings others
+    last: list[tuple[tuple[Row, ...], list[Row] | None]] = field(default_factory=list)  # compared with it
 
-    def changed(self, rows: Sequence[Row]) -> list[Row]:
-        """Those that are told otherwise by now."""
-        if rows is self.rows:
-            return []
-        before, place = self.rows, self.place
-        # Most rows are the same objects as before, and looking into two of them costs ten times as much.
-        return [row for row in rows if row is not before[place[row.id]] and row != before[place[row.id]]]
+    def changed(self, rows: tuple[Row, ...]) -> list[Row]:
+        """Those that are told otherwise by now, of rows that it serves."""
+        return self._told_otherwise(rows) or []
 
     def serves(self, rows: tuple[Row, ...], shape: int, faces: FaceSet) -> bool:
         """Whether these tiles are in it, few of them told otherwise; of faces some may be gone."""
-        if self.shape != shape or self.faces() is not faces:
-            return False
+        return self.shape == shape and self.faces() is faces and self._told_otherwise(rows) is not None
+
+    def _told_otherwise(self, rows: tuple[Row, ...]) -> list[Row] | None:
+        """Rows that differ, None where it does not serve; looked at once for all windows that show the same."""
         if rows is self.rows:
-            return True
+            return []
+        last = next(iter(self.last), None)
+        if last is None or last[0] is not rows:
+            last = rows, self._differing(rows)
+            self.last[:] = [last]
+        return last[1]
+
+    def _differing(self, rows: tuple[Row, ...]) -> list[Row] | None:
         least = len(self.rows) / 2 if self.kind == "faces" else len(self.rows)
         if not least <= len(rows) <= len(self.rows):
-            return False
-        n_changed = 0
+            return None
+        found = []
         for row in rows:
             at = self.place.get(row.id)
             if at is None:
-                return False
+                return None
             before = self.rows[at]
+            # Most rows are the same objects as before, and looking into two of them costs ten times as much.
             if row is before:
                 continue
             if (row.face, row.is_hidden) != (before.face, before.is_hidden):
-                return False
-            n_changed += row != before
-        return n_changed <= _MOST_CHANGED
+                return None
+            if row != before:
+                found.append(row)
+        return found if len(found) <= _MOST_CHANGED else None
 
 
 # The newest first. Sessions write it at the same time: a list that gets lost is made again.

@@ -81,17 +81,25 @@ class _Look(NamedTuple):
     is_demo: bool
 
 
-# What `one_look` found out: a page asks a hundred times, and each time the whole environment was read.
+# What `one_library` found out: a page asks a hundred times, and each time the whole environment was read.
 _look: ContextVar[_Look | None] = ContextVar("look", default=None)
+
+
+def _found() -> _Look:
+    """The library that is shown: the demo stands in while nothing hosted is set up and the user's library is empty."""
+    look = _look.get()
+    if look is not None:
+        return look
+    own, wanted = _own_settings(), st.session_state.get("fc_library")
+    if wanted == "demo" or (wanted != "own" and not own.is_hosted and not len(_opened(own)[0].view().faces)):
+        demo = _demo_of(own)
+        return _Look(demo, _opened(demo)[0], True)
+    return _Look(own, _opened(own)[0], False)
 
 
 def settings() -> Settings:
     """Settings of the library that is shown."""
-    look = _look.get()
-    if look is not None:
-        return look.settings
-    own = _own_settings()
-    return _demo_of(own) if is_demo() else own
+    return _found().settings
 
 
 def _demo_of(own: Settings) -> Settings:
@@ -101,10 +109,7 @@ def _demo_of(own: Settings) -> Settings:
 
 def service() -> Service:
     """The library that is shown."""
-    look = _look.get()
-    if look is not None:
-        return look.service
-    return _opened(settings())[0]
+    return _found().service
 
 
 def own_service() -> Service:
@@ -129,15 +134,8 @@ def view() -> View:
 
 
 def is_demo() -> bool:
-    """The demo stands in while nothing hosted is set up and the user's library is empty, or when it was asked for."""
-    look = _look.get()
-    if look is not None:
-        return look.is_demo
-    own = _own_settings()
-    wanted = st.session_state.get("fc_library")
-    if wanted == "demo" or own.is_hosted:
-        return wanted == "demo"
-    return wanted != "own" and not len(own_service().view().faces)
+    """Whether the demo stands in for the user's library, or was asked for."""
+    return _found().is_demo
 
 
 def show_library(which: str) -> None:
@@ -164,17 +162,26 @@ def errors() -> Iterator[None]:
 
 
 @contextmanager
+def one_library() -> Iterator[None]:
+    """Find out once which library is shown, however often it is asked within."""
+    look = _look.set(_found())
+    try:
+        yield
+    finally:
+        _look.reset(look)
+
+
+@contextmanager
 def one_look() -> Iterator[None]:
     """Show one moment of the library: what is drawn within asks a hosted store once, however often it asks.
 
     Callbacks run before what is drawn, so each of them sees, and writes on, what is so by then.
     """
     with ExitStack() as kept:
+        kept.enter_context(one_library())
         with st.spinner("Looking at faces and people"):
             shown = kept.enter_context(service().held())
             st.session_state["fc_seen"] = service().user, shown.snapshot.facts
-            look = _look.set(_Look(settings(), service(), is_demo()))
-            kept.callback(_look.reset, look)
         with page_is_drawn():
             yield
 

@@ -45,11 +45,12 @@ def run() -> None:
         if not is_inside:
             doorway.draw()
             return
-        fetching.first()
-        with session.one_look():
-            _prepare_demo()
-            _sidebar()
-            page.run()
+        with session.one_library():
+            fetching.first()
+            with session.one_look():
+                _prepare_demo()
+                _sidebar()
+                page.run()
 
 
 def _icon() -> str:

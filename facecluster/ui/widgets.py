@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
+from functools import lru_cache
 from importlib.resources import files
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -378,7 +379,12 @@ def _choices(library: str, version: str, named_first: bool, _view: View) -> Mapp
     cards = _view.people(show_hidden=True)
     if named_first:
         cards.sort(key=lambda card: (not card.name, card.name.casefold(), -card.n_faces))
-    return {card.id: f"{called(card.name)} · {faces(card.n_faces)}" for card in cards}
+    return {card.id: _choice(card.name, card.n_faces) for card in cards}
+
+
+@lru_cache(maxsize=20_000)
+def _choice(name: str, n_faces: int) -> str:
+    return f"{called(name)} · {faces(n_faces)}"
 
 
 def wait_for(use_case: str, title: str, keep: bool = False, **args: object) -> None:
