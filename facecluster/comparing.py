@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.model import ChangeSet, PersonId, Run
-from facecluster.plan import Plan, lines_of
+from facecluster.plan import Lines, Plan
 from facecluster.view import View
 
 
@@ -45,7 +45,7 @@ def compared(view: View, a: Run, b: Run) -> Plan:
         after=after,
         label=there.label,
         strength=there.strength,
-        lines=lines_of(people, names, before, after),
+        lines=Lines(people, names, before, after),
         questions=(),
         names_at_risk=(),
         gauges={},

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +13,18 @@ from numpy.typing import NDArray
 from facecluster.clustering import CHANGES, NOISE, Refinement, gauges
 from facecluster.model import BLURRED, ChangeSet, FaceSet, PersonId, Question, Run
 from facecluster.row_state import RowState
+from facecluster.tally import stable_order
 
 # A part of a person smaller than this share goes where its cluster goes, without asking.
 CRUMB = 0.1
 
 LineKind = Literal["kept", "grown", "split", "merged", "new", "vanishing"]
+# In the order in which they are listed.
+_KINDS: tuple[LineKind, ...] = ("split", "merged", "vanishing", "new", "grown", "kept")
+_SPLIT, _MERGED, _VANISHING, _NEW, _GROWN, _KEPT = range(len(_KINDS))
 
 
-@dataclass(frozen=True)
-class PlanLine:
+class PlanLine(NamedTuple):
     """What would happen to one person.
 
     Attributes
@@ -49,6 +50,179 @@ class PlanLine:
     others: tuple[tuple[PersonId, int], ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class RowGroups:
+    """Face rows by person number: a slice of them for whoever is asked for."""
+
+    rows: NDArray[np.int32]
+    ends: list[int]
+
+    def of(self, person: int) -> NDArray[np.int32]:
+        """Rows of one person, in the order in which they were given."""
+        return self.rows[self.ends[person] : self.ends[person + 1]]
+
+    def of_each(self, people: Sequence[int]) -> list[NDArray[np.int32]]:
+        """Rows of each of some people."""
+        return [self.rows[self.ends[p] : self.ends[p + 1]] for p in people]
+
+
+def rows_by_person(person: NDArray[np.int32], rows: NDArray[np.int32], n: int) -> RowGroups:
+    """Rows of each of `n` people; `person` says whose each row is, -1 for nobody's."""
+    ends = np.cumsum(np.bincount(person + 1, minlength=n + 1))
+    return RowGroups(rows[stable_order(person)], ends.tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Flows:
+    """With whom each person exchanges how many faces."""
+
+    pairs: list[tuple[int, int]]  # other, faces
+    ends: list[int]
+
+    def of(self, person: int) -> list[tuple[int, int]]:
+        """Others and faces of a person (-1: nobody), most first; of equals the one with the smaller number."""
+        return self.pairs[self.ends[person + 1] : self.ends[person + 2]]
+
+
+def _flows(person: NDArray[np.int64], other: NDArray[np.int64], n: NDArray[np.int64], n_people: int) -> Flows:
+    order = np.lexsort((other, -n, person))
+    ends = np.append(0, np.cumsum(np.bincount(person + 1, minlength=n_people + 1)))
+    return Flows(list(zip(other[order].tolist(), n[order].tolist(), strict=True)), ends.tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """A line for everybody who has faces before or after: changes first, the most changed first.
+
+    Kept as columns over person numbers, and made when looked at: a plan may be made for its numbers alone, and most of
+    its thousands of people stay as they are.
+
+    Attributes
+    ----------
+    people, names : Sequence[PersonId], Sequence[str]
+        Of each person number; "" for no name.
+    before, after : NDArray[np.int32]
+        Shape (n_faces,): person number, -1 for none.
+    """
+
+    people: Sequence[PersonId]
+    names: Sequence[str]
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._is_there))
+
+    def __iter__(self) -> Iterator[PlanLine]:
+        yield from self.changed
+        yield from self._made(np.flatnonzero(self._is_there & (self._n_changed == 0)))
+
+    @cached_property
+    def changed(self) -> Sequence[PlanLine]:
+        """The lines of those who gain or lose faces; all others come after them."""
+        return self._made(np.flatnonzero(self._n_changed))
+
+    @cached_property
+    def n_before(self) -> NDArray[np.int64]:
+        """Faces of each person number before."""
+        return self._n_of(self.before)
+
+    @cached_property
+    def n_after(self) -> NDArray[np.int64]:
+        """Faces of each person number after."""
+        return self._n_of(self.after)
+
+    @cached_property
+    def goes(self) -> Flows:
+        """Who takes faces of each person; -1 is nobody."""
+        giver, taker, n = self._exchanged
+        return _flows(giver, taker, n, len(self.people))
+
+    @cached_property
+    def comes(self) -> Flows:
+        """From whom each person takes faces; -1 is nobody."""
+        giver, taker, n = self._exchanged
+        return _flows(taker, giver, n, len(self.people))
+
+    def counts(self) -> dict[LineKind, int]:
+        """Number of lines of each kind."""
+        n = np.bincount(self._kind[self._is_there], minlength=len(_KINDS)).tolist()
+        return {_KINDS[kind]: n[kind] for kind in (_KEPT, _GROWN, _SPLIT, _MERGED, _NEW, _VANISHING)}
+
+    def _n_of(self, owner: NDArray[np.int32]) -> NDArray[np.int64]:
+        return np.bincount(owner + 1, minlength=len(self.people) + 1)[1:]
+
+    @property
+    def _is_there(self) -> NDArray[np.bool_]:
+        return (self.n_before > 0) | (self.n_after > 0)
+
+    @cached_property
+    def _changed_rows(self) -> NDArray[np.int32]:
+        return np.flatnonzero(self.before != self.after).astype(np.int32)
+
+    @cached_property
+    def _n_changed(self) -> NDArray[np.int64]:
+        """Faces that each person gains or loses."""
+        rows = self._changed_rows
+        return self._n_of(self.before[rows]) + self._n_of(self.after[rows])
+
+    @cached_property
+    def _exchanged(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Giver, taker and faces for each two between whom faces change hands."""
+        rows, width = self._changed_rows, len(self.people) + 1
+        pairs, n = np.unique(
+            (self.before[rows] + 1).astype(np.int64) * width + self.after[rows] + 1, return_counts=True
+        )
+        return pairs // width - 1, pairs % width - 1, n
+
+    @cached_property
+    def _kind(self) -> NDArray[np.int64]:
+        had, has = self.n_before, self.n_after
+        giver, taker, n = self._exchanged
+        is_between_people = (giver >= 0) & (taker >= 0)
+        largest = np.zeros(len(self.people), np.int64)
+        np.maximum.at(largest, giver[is_between_people], n[is_between_people])
+        return np.select(
+            [
+                had == 0,
+                (has == 0) & (2 * largest > had),
+                has == 0,
+                (largest > 0) & (largest >= CRUMB * had),
+                has > had,
+            ],
+            [_NEW, _MERGED, _VANISHING, _SPLIT, _GROWN],
+            _KEPT,
+        )
+
+    def _made(self, some: NDArray[np.int64]) -> list[PlanLine]:
+        """The lines of some people, in their order."""
+        by_id = np.array(sorted(some.tolist(), key=self.people.__getitem__), np.int64)
+        is_unnamed = np.array([not self.names[p] for p in by_id.tolist()], np.bool_)
+        kind, n_before, n_after = (column[by_id] for column in (self._kind, self.n_before, self.n_after))
+        order = np.lexsort((-n_after, -self._n_changed[by_id], kind, is_unnamed))
+        people, *columns = (column[order].tolist() for column in (by_id, kind, n_before, n_after))
+        rows, n = self._changed_rows, len(self.people)
+        columns += [rows_by_person(owner[rows], rows, n).of_each(people) for owner in (self.after, self.before)]
+        return [
+            PlanLine(
+                _KINDS[k],
+                self.people[p],
+                self.names[p],
+                had,
+                has,
+                gained,
+                lost,
+                self._takers(p) if k in (_SPLIT, _MERGED) else (),
+            )
+            for p, k, had, has, gained, lost in zip(people, *columns, strict=True)
+        ]
+
+    def _takers(self, person: int) -> tuple[tuple[PersonId, int], ...]:
+        """Who gets the faces of a person: most first, of equals by id."""
+        takers = [(self.people[other], n) for other, n in self.goes.of(person) if other >= 0]
+        return tuple(sorted(takers, key=lambda pair: (-pair[1], pair[0])))
+
+
 @dataclass(frozen=True)
 class Plan:
     """What publishing would write, and what it would mean.
@@ -65,7 +239,7 @@ class Plan:
         Shape (n_faces,): person number, -1 for none.
     label, strength : NDArray
         Shape (n_faces,): cluster, NOISE, or BLURRED; membership in [0, 1].
-    lines : tuple[PlanLine, ...]
+    lines : Lines
         Everybody who has faces before or after; changes first, the most changed first.
     questions : tuple[Question, ...]
         Open, were this published.
@@ -83,7 +257,7 @@ class Plan:
     after: NDArray[np.int32]
     label: NDArray[np.int32]
     strength: NDArray[np.float32]
-    lines: tuple[PlanLine, ...]
+    lines: Lines
     questions: tuple[Question, ...]
     names_at_risk: tuple[PersonId, ...]
     gauges: Mapping[str, float]
@@ -104,89 +278,9 @@ class Plan:
         """No face would change hands."""
         return bool(np.array_equal(self.before, self.after))
 
-    @cached_property
-    def goes(self) -> Mapping[int, Sequence[tuple[int, int]]]:
-        """For each person number (-1: nobody's) who takes how many of its faces, most first; -1 is nobody again."""
-        return _by_first(flows(self.before, self.after))
-
-    @cached_property
-    def comes(self) -> Mapping[int, Sequence[tuple[int, int]]]:
-        """For each person number (-1: nobody's) from whom how many faces come, most first."""
-        return _by_first(flows(self.after, self.before))
-
     def counts(self) -> dict[LineKind, int]:
         """Number of lines of each kind."""
-        found: dict[LineKind, int] = dict.fromkeys(("kept", "grown", "split", "merged", "new", "vanishing"), 0)
-        for line in self.lines:
-            found[line.kind] += 1
-        return found
-
-
-def lines_of(
-    people: Sequence[PersonId], names: Sequence[str], before: NDArray[np.int32], after: NDArray[np.int32]
-) -> tuple[PlanLine, ...]:
-    """What would happen to everybody who has faces before or after; the most changed first."""
-    n = len(people)
-    had = np.bincount(before[before >= 0], minlength=n)
-    has = np.bincount(after[after >= 0], minlength=n)
-    changed = np.flatnonzero(before != after).astype(np.int32)
-    gained = rows_by_person(after[changed], changed, n)
-    lost = rows_by_person(before[changed], changed, n)
-    takers = _by_first(flows(before, after))
-    lines: list[PlanLine] = []
-    for p, (n_had, n_has) in enumerate(zip(had.tolist(), has.tolist(), strict=True)):
-        if not n_had and not n_has:
-            continue
-        others = [(people[q], k) for q, k in takers[p] if q >= 0] if p in takers else []
-        if len(others) > 1:
-            others.sort(key=lambda pair: (-pair[1], pair[0]))
-        kind = _line_kind(n_had, n_has, others)
-        shown = others if kind in ("split", "merged") else []
-        lines.append(PlanLine(kind, people[p], names[p], n_had, n_has, gained[p], lost[p], tuple(shown)))
-    order: dict[LineKind, int] = {"split": 0, "merged": 1, "vanishing": 2, "new": 3, "grown": 4, "kept": 5}
-
-    def weight(line: PlanLine) -> tuple[bool, bool, int, int, int, str]:
-        size = len(line.gained) + len(line.lost)
-        return size == 0, not line.name, order[line.kind], -size, -line.after, line.person
-
-    return tuple(sorted(lines, key=weight))
-
-
-def flows(before: NDArray[np.int32], after: NDArray[np.int32]) -> list[tuple[int, int, int]]:
-    """(from, to, faces) for each two between whom faces change hands; -1 is nobody. In the order of from and to."""
-    changed = before != after
-    width = int(after.max(initial=-1)) + 2
-    # One pass over the rows: asked person by person, 5,000 people took half a second.
-    pairs, n = np.unique((before[changed] + 1).astype(np.int64) * width + after[changed] + 1, return_counts=True)
-    return list(zip((pairs // width - 1).tolist(), (pairs % width - 1).tolist(), n.tolist(), strict=True))
-
-
-def _by_first(some: Sequence[tuple[int, int, int]]) -> dict[int, list[tuple[int, int]]]:
-    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for one, other, n in some:
-        found[one].append((other, n))
-    for others in found.values():
-        if len(others) > 1:
-            others.sort(key=lambda pair: -pair[1])
-    return found
-
-
-def rows_by_person(person: NDArray[np.int32], rows: NDArray[np.int32], n: int) -> list[NDArray[np.int32]]:
-    """Rows of each of `n` people, in the order given; `person` says whose each row is."""
-    order = np.argsort(person, kind="stable")
-    ends = np.searchsorted(person[order], np.arange(n + 1)).tolist()
-    in_turn = rows[order]
-    return [in_turn[start:end] for start, end in pairwise(ends)]
-
-
-def _line_kind(had: int, has: int, others: Sequence[tuple[PersonId, int]]) -> LineKind:
-    if had == 0:
-        return "new"
-    if has == 0:
-        return "merged" if others and 2 * others[0][1] > had else "vanishing"
-    if others and others[0][1] >= CRUMB * had:
-        return "split"
-    return "grown" if has > had else "kept"
+        return self.lines.counts()
 
 
 def measured(
@@ -234,7 +328,7 @@ def _gauges(
     facts = state.row_facts(faces.photo_number, rows)
     n_noise = int(((plan.after < 0) & (plan.label == NOISE) & ~state.is_masked).sum())
     return {
-        "people": len(np.unique(plan.after[plan.after >= 0])),
+        "people": int(np.count_nonzero(plan.lines.n_after)),
         "faces": len(faces),
         "noise": n_noise,
         "noise_share": n_noise / max(len(rows), 1),

@@ -51,7 +51,7 @@ def plan_in_words(plan: Plan, published: bool) -> list[str]:
     if words := refine_words(gauges):
         kept = f"{gauges['kept_together']:.1%} of the faces in HDBSCAN's clusters stay together"
         said.append(f"Over HDBSCAN's clusters: {words} ({kept}).")
-    changed = [line for line in plan.lines if len(line.gained) or len(line.lost)]
+    changed = plan.lines.changed
     said += [
         f"  {line.kind:9} {line.name or line.person}: {line.before:,} → {line.after:,}" for line in changed[:_SHOWN]
     ]

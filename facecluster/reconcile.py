@@ -18,11 +18,13 @@ comes to the same ones.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,22 +34,10 @@ from scipy.sparse.csgraph import connected_components
 
 from facecluster.clustering import NOISE
 from facecluster.decisions import Draft, person_id
-from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, Person, PersonId, Question, Run
-from facecluster.plan import CRUMB, Plan, lines_of, rows_by_person
+from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, PersonId, Question, Run
+from facecluster.plan import CRUMB, Lines, Plan
 from facecluster.row_state import RowState
-
-
-@dataclass(frozen=True)
-class _Tally:
-    """How many faces each person has in each cluster, and the first row of them."""
-
-    n: dict[tuple[int, int], int]  # (cluster, person)
-    first: dict[tuple[int, int], int]
-    clusters: dict[int, list[int]]  # of each person
-
-    def home(self, person: int) -> int:
-        """The cluster with most faces of a person, ties to the smaller number; -1 for none."""
-        return min(self.clusters.get(person, []), key=lambda c: (-self.n[c, person], c), default=-1)
+from facecluster.tally import Pairs, Tally, count, pairs_of
 
 
 @dataclass
@@ -56,15 +46,15 @@ class _Match:
 
     state: RowState
     label: NDArray[np.int32]
-    tally: _Tally
+    tally: Tally
     total: NDArray[np.int64]  # faces of each person that are here: neither blurred nor fallen out of the clusters
     size: NDArray[np.int64]  # faces of each cluster
     owned: NDArray[np.int64]  # those of them that somebody owns
-    keeps: dict[int, NDArray[np.int32]]  # person: rows that fell out of the clusters, and stay until asked
+    keeps: NDArray[np.int32]  # rows that fell out of the clusters, and stay with their owners until asked
     after: NDArray[np.int32]
     n_people: int
-    residents: dict[int, list[int]]
-    heirs: dict[int, int | None]
+    residents: Pairs
+    heirs: NDArray[np.int64]  # of each cluster, -1 for none
     parts: list[tuple[int, int, int]]  # person, cluster, group: is this group, or the heir (-1), the person?
 
 
@@ -96,54 +86,36 @@ def reconcile(
         A function of the arguments alone.
     """
     match = _settle(state, label)
-    outcome = _count(label, match.after)
+    outcome = count(label, match.after, match.n_people)
     pairs, at_risk = _open_questions(match, outcome)
     return _plan(faces, strength, snapshot, match, pairs, at_risk, params, author)
 
 
-def _count(label: NDArray[np.int32], owner: NDArray[np.int32]) -> _Tally:
-    rows = np.flatnonzero((label >= 0) & (owner >= 0))
-    width = int(owner.max(initial=0)) + 1
-    keys, first, counts = np.unique(
-        label[rows].astype(np.int64) * width + owner[rows], return_index=True, return_counts=True
-    )
-    pairs = [divmod(key, width) for key in keys.tolist()]
-    clusters: dict[int, list[int]] = defaultdict(list)
-    for c, p in pairs:
-        clusters[p].append(c)
-    return _Tally(
-        dict(zip(pairs, counts.tolist(), strict=True)), dict(zip(pairs, rows[first].tolist(), strict=True)), clusters
-    )
-
-
 def _settle(state: RowState, label: NDArray[np.int32]) -> _Match:
     """Give every face to somebody."""
-    tally = _count(label, state.owner)
+    n_people, n_clusters = len(state.people), int(label.max(initial=-1)) + 1
+    tally = count(label, state.owner, n_people)
     is_here = (state.owner >= 0) & ((label >= 0) | ((label == NOISE) & (state.pin >= 0)))
+    keeps = _fallen(state, label)
+    pins = np.flatnonzero((state.pin >= 0) & (label >= 0))
+    at_home = np.flatnonzero(state.is_protected & (tally.home[:-1] >= 0))
+    lives = np.concatenate([label[pins], tally.home[at_home]]), np.concatenate([state.pin[pins], at_home])
     match = _Match(
         state=state,
         label=label,
         tally=tally,
-        total=np.bincount(state.owner[is_here], minlength=len(state.people)),
-        size=np.bincount(label[label >= 0], minlength=int(label.max(initial=-1)) + 1),
-        owned=np.bincount(label[(label >= 0) & (state.owner >= 0)], minlength=int(label.max(initial=-1)) + 1),
-        keeps=_fallen(state, label),
+        total=np.bincount(np.append(state.owner[is_here], state.owner[keeps]), minlength=n_people),
+        size=np.bincount(label[label >= 0], minlength=n_clusters),
+        owned=np.bincount(label[(label >= 0) & (state.owner >= 0)], minlength=n_clusters),
+        keeps=keeps,
         after=np.where(state.is_masked, -1, state.pin).astype(np.int32),
-        n_people=len(state.people),
-        residents={},
-        heirs={},
+        n_people=n_people,
+        residents=pairs_of(*lives, n_people),
+        heirs=np.full(n_clusters, -1),
         parts=[],
     )
-    for p, rows in match.keeps.items():
-        match.after[rows] = p
-        match.total[p] += len(rows)
-    pinned_in = _pinned_people(state, label)
-    match.residents = {c: sorted(people) for c, people in pinned_in.items()}
-    for p in np.flatnonzero(state.is_protected).tolist():
-        if (c := tally.home(p)) >= 0 and p not in match.residents.setdefault(c, []):
-            match.residents[c] = sorted([*match.residents[c], p])
-    sure = _sure(match)
-    match.heirs = {c: _heir(match, c, pinned_in.get(c, set()), sure.get(c)) for c in range(len(match.owned))}
+    match.after[keeps] = state.owner[keeps]
+    _choose_heirs(match, pairs_of(label[pins], state.pin[pins], n_people).lone(n_clusters))
     _keep_residents(match)
     _settle_parts(match)
     _settle_rest(match)
@@ -151,12 +123,11 @@ def _settle(state: RowState, label: NDArray[np.int32]) -> _Match:
     return match
 
 
-def _fallen(state: RowState, label: NDArray[np.int32]) -> dict[int, NDArray[np.int32]]:
+def _fallen(state: RowState, label: NDArray[np.int32]) -> NDArray[np.int32]:
     """Rows that no cluster holds, of protected people who would lose more than half by it or were asked about it."""
     n = len(state.people)
-    number = {person: p for p, person in enumerate(state.people)}
     is_asked = np.zeros(n, np.bool_)
-    is_asked[[number[q.person] for q in state.keeps]] = True
+    is_asked[[_number(state, q.person) for q in state.keeps]] = True
     unpinned = (state.owner >= 0) & (state.pin < 0)
     here = np.bincount(state.owner[(state.owner >= 0) & (label != BLURRED)], minlength=n)
     fallen = np.bincount(state.owner[unpinned & (label == NOISE)], minlength=n)
@@ -165,85 +136,83 @@ def _fallen(state: RowState, label: NDArray[np.int32]) -> dict[int, NDArray[np.i
     stays_blurred = state.is_protected & (here == 0)
     rows = np.flatnonzero(unpinned & (label < 0)).astype(np.int32)
     people = state.owner[rows]
-    rows = rows[np.where(label[rows] == BLURRED, stays_blurred[people], stays[people])]
-    return {p: some for p, some in enumerate(rows_by_person(state.owner[rows], rows, n)) if len(some)}
+    return rows[np.where(label[rows] == BLURRED, stays_blurred[people], stays[people])]
 
 
-def _sure(match: _Match) -> dict[int, int]:
-    """Cluster -> person where both halves agree; both are strict majorities, so no person stands twice."""
-    return {c: p for (c, p), n in match.tally.n.items() if 2 * n > int(match.total[p]) and 2 * n > int(match.owned[c])}
+def _number(state: RowState, person: PersonId) -> int:
+    return bisect_left(state.people, person)
 
 
-def _pinned_people(state: RowState, label: NDArray[np.int32]) -> dict[int, set[int]]:
-    found: dict[int, set[int]] = defaultdict(set)
-    rows = np.flatnonzero((state.pin >= 0) & (label >= 0))
-    for c, p in zip(label[rows].tolist(), state.pin[rows].tolist(), strict=True):
-        found[c].add(p)
+def _choose_heirs(match: _Match, pinned: NDArray[np.int64]) -> None:
+    """Who takes the faces of a cluster that no resident owns; nobody yet where a new or unprotected person does.
+
+    `pinned` is the only person with pinned faces in each cluster, -1 for several or none.
+    """
+    clusters, owned, tally = np.arange(len(match.owned)), match.owned, match.tally
+    sure = _sure(match)
+    claims = (pinned >= 0) & ((sure < 0) | (sure == pinned) | (2 * tally.n_of(clusters, pinned) >= owned))
+    stays = _stays_home(match, pinned)
+    match.heirs = np.where(claims & stays, pinned, sure)
+    asks = claims & ~stays
+    match.parts += [(p, c, -1) for p, c in zip(pinned[asks].tolist(), clusters[asks].tolist(), strict=True)]
+    only = match.residents.lone(len(owned))
+    has_most = (2 * tally.n_of(clusters, only) > owned) & _stays_home(match, only)
+    match.heirs = np.where((match.heirs < 0) & has_most, only, match.heirs)
+
+
+def _sure(match: _Match) -> NDArray[np.int64]:
+    """For each cluster who agrees by both halves; both are strict majorities, so no person stands twice."""
+    tally = match.tally
+    agrees = (2 * tally.n > match.total[tally.person]) & (2 * tally.n > match.owned[tally.cluster])
+    found = np.full(len(match.owned), -1)
+    found[tally.cluster[agrees]] = tally.person[agrees]
     return found
 
 
-def _heir(match: _Match, cluster: int, pinned: set[int], sure: int | None) -> int | None:
-    """Who takes the faces of a cluster that no resident owns; None where a new or unprotected person does."""
-    owned, n = int(match.owned[cluster]), match.tally.n
-    if len(pinned) == 1:
-        (p,) = pinned
-        if sure is None or sure == p or 2 * n.get((cluster, p), 0) >= owned:
-            if _stays_home(match, cluster, p):
-                return p
-            match.parts.append((p, cluster, -1))
-    if sure is not None:
-        return sure
-    only = match.residents[cluster][0] if len(match.residents.get(cluster, [])) == 1 else None
-    if only is not None and 2 * n.get((cluster, only), 0) > owned and _stays_home(match, cluster, only):
-        return only
-    return None
-
-
-def _stays_home(match: _Match, cluster: int, person: int) -> bool:
-    """Whether a person has most faces at home also as heir of this cluster.
+def _stays_home(match: _Match, person: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each cluster whether a resident has most faces at home also as its heir.
 
     Else the next plan would see them at home here, and take away the faces that bear the name today.
     """
-    home = match.tally.home(person)
-    others = sum(match.tally.n.get((cluster, p), 0) for p in match.residents[cluster] if p != person)
-    return home == cluster or int(match.size[cluster]) - others < match.tally.n.get((home, person), 0)
+    tally, clusters = match.tally, np.arange(len(person))
+    home = tally.home[person]
+    living = match.residents.cluster, tally.n_of(match.residents.cluster, match.residents.person)
+    others = np.bincount(*living, minlength=len(person)) - tally.n_of(clusters, person)
+    stays: NDArray[np.bool_] = (home == clusters) | (match.size - others < tally.n_of(home, person))
+    return stays
 
 
 def _keep_residents(match: _Match) -> None:
     """Residents and heirs keep the faces they have in a cluster."""
-    stays = {(c, p) for c, people in match.residents.items() for p in people}
-    stays |= {(c, p) for c, p in match.heirs.items() if p is not None}
-    _give(match, {pair: pair[1] for pair in stays if pair in match.tally.n})
+    tally = match.tally
+    stays = _lives_there(match) | (match.heirs[tally.cluster] == tally.person)
+    _give(match, np.where(stays, tally.person, -1))
+
+
+def _lives_there(match: _Match) -> NDArray[np.bool_]:
+    return match.residents.where(match.tally.cluster, match.tally.person) >= 0
 
 
 def _settle_parts(match: _Match) -> None:
     """Parts of at least a tenth that leave: to a new person where somebody else lives, else with the cluster."""
-    groups: dict[tuple[int, int], int] = {}
-    for (c, p), n in sorted(match.tally.n.items()):
-        is_guest = match.state.is_protected[p] and p not in match.residents.get(c, []) and match.heirs[c] != p
-        if not is_guest or n < CRUMB * int(match.total[p]):
-            continue
-        if match.residents.get(c):
-            groups[c, p] = match.n_people + len(groups)
-        match.parts.append((p, c, groups.get((c, p), -1)))
-    _give(match, groups)
+    tally = match.tally
+    is_guest = match.state.is_protected[tally.person] & ~_lives_there(match)
+    is_guest &= match.heirs[tally.cluster] != tally.person
+    leaves = is_guest & (tally.n >= CRUMB * match.total[tally.person])
+    is_lived_in = np.bincount(match.residents.cluster, minlength=len(match.owned)) > 0
+    groups = np.flatnonzero(leaves & is_lived_in[tally.cluster])
+    group = np.full(len(tally.n), -1)
+    group[groups] = match.n_people + np.arange(len(groups))
+    parts = (column[leaves].tolist() for column in (tally.person, tally.cluster, group))
+    match.parts += zip(*parts, strict=True)
+    _give(match, group)
     match.n_people += len(groups)
 
 
-def _give(match: _Match, to: Mapping[tuple[int, int], int]) -> None:
-    """Hand the faces that a person has in a cluster to somebody, in one pass over the rows."""
-    if not to:
-        return
-    width = max(len(match.state.people), 1)
-    keys = np.array([c * width + p for c, p in to], np.int64)
-    order = np.argsort(keys)
-    targets = np.array(list(to.values()), np.int32)[order]
-    rows = np.flatnonzero(_open_rows(match) & (match.state.owner >= 0))
-    row_keys = match.label[rows].astype(np.int64) * width + match.state.owner[rows]
-    at = np.searchsorted(keys[order], row_keys)
-    at[at == len(keys)] = 0
-    hit = keys[order][at] == row_keys
-    match.after[rows[hit]] = targets[at[hit]]
+def _give(match: _Match, to: NDArray[np.int64]) -> None:
+    """Hand the faces of each pair of the tally to somebody, -1 for nobody yet."""
+    rows = np.flatnonzero(_open_rows(match) & (match.tally.of_row >= 0))
+    match.after[rows] = to[match.tally.of_row[rows]]
 
 
 def _open_rows(match: _Match) -> NDArray[np.bool_]:
@@ -253,110 +222,99 @@ def _open_rows(match: _Match) -> NDArray[np.bool_]:
 def _settle_rest(match: _Match) -> None:
     """Everything else in a cluster goes to its heir, the best matching unprotected person, or a new one."""
     rows = np.flatnonzero(_open_rows(match))
-    waiting = [c for c in np.unique(match.label[rows]).tolist() if match.heirs[c] is None]
-    taken = {p for p in match.heirs.values() if p is not None}
-    matched = _best_matches(match, waiting, taken)
-    for c in waiting:
-        if c in matched:
-            match.heirs[c] = matched[c]
-        else:
-            match.heirs[c] = match.n_people
-            match.n_people += 1
-    lookup = np.array([-1 if (h := match.heirs[c]) is None else h for c in range(len(match.heirs))], np.int32)
-    if len(rows):
-        heir = lookup[match.label[rows]]
-        heir[_is_turned_away(match, rows) & (match.state.owner[rows] != heir)] = -1
-        match.after[rows] = heir
+    is_waiting = (np.bincount(match.label[rows], minlength=len(match.heirs)) > 0) & (match.heirs < 0)
+    match.heirs = np.where(is_waiting, _best_matches(match, is_waiting), match.heirs)
+    new = np.flatnonzero(is_waiting & (match.heirs < 0))
+    match.heirs[new] = match.n_people + np.arange(len(new))
+    match.n_people += len(new)
+    heir = match.heirs[match.label[rows]]
+    heir[_is_turned_away(match)[rows] & (match.state.owner[rows] != heir)] = -1
+    match.after[rows] = heir
 
 
-def _is_turned_away(match: _Match, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_turned_away(match: _Match) -> NDArray[np.bool_]:
     """Faces that are not a resident who is not the heir: their cluster lies about them, so about the heir too."""
-    width = max(len(match.state.people), 1)
-    at, person = match.state.not_person.T.astype(np.int64)
-    others = [(c, p) for c, people in match.residents.items() for p in people if p != match.heirs[c]]
-    live_in = np.array([c * width + p for c, p in others], np.int64)
+    rows, people = match.state.not_person.T
+    residents = match.residents
+    others = Pairs(residents.keys[match.heirs[residents.cluster] != residents.person], residents.width)
     refused = np.zeros(len(match.label), np.bool_)
-    refused[at[np.isin(match.label[at] * width + person, live_in) & (match.label[at] >= 0)]] = True
-    return refused[rows]
+    refused[rows[others.where(match.label[rows], people) >= 0]] = True
+    return refused
 
 
-def _best_matches(match: _Match, clusters: Sequence[int], taken: set[int]) -> dict[int, int]:
-    """Largest total overlap between clusters and unprotected people, one to one."""
-    wanted = set(clusters)
-    edges = [
-        (c, p, n)
-        for (c, p), n in sorted(match.tally.n.items())
-        if c in wanted and p not in taken and not match.state.is_protected[p]
-    ]
-    if not edges:
-        return {}
-    cluster_no = {c: i for i, c in enumerate(sorted({c for c, _, _ in edges}))}
-    person_no = {p: len(cluster_no) + i for i, p in enumerate(sorted({p for _, p, _ in edges}))}
-    size = len(cluster_no) + len(person_no)
-    graph = coo_array(
-        (np.ones(len(edges)), ([cluster_no[c] for c, _, _ in edges], [person_no[p] for _, p, _ in edges])), (size, size)
-    )
+def _best_matches(match: _Match, is_waiting: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Largest total overlap between clusters and unprotected people, one to one; -1 where nobody matches."""
+    tally, n_clusters = match.tally, len(is_waiting)
+    is_taken = np.append(match.state.is_protected, False)  # nobody's place (-1) last
+    is_taken[match.heirs] = True
+    edges = is_waiting[tally.cluster] & ~is_taken[tally.person]
+    cluster, person, n = tally.cluster[edges], tally.person[edges], tally.n[edges]
+    found = np.full(n_clusters, -1)
+    if not len(n):
+        return found
+    size = n_clusters + tally.width
+    graph = coo_array((np.ones(len(n)), (cluster, n_clusters + person)), (size, size))
     # Independent pieces are small; the assignment of the whole would be cubic in the number of people.
-    _, piece = connected_components(graph, directed=False)
-    by_piece: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for edge in edges:
-        by_piece[int(piece[cluster_no[edge[0]]])].append(edge)
-    found: dict[int, int] = {}
-    for some in by_piece.values():
-        if len(some) == 1:
-            found[some[0][0]] = some[0][1]
-            continue
-        cs, ps = sorted({c for c, _, _ in some}), sorted({p for _, p, _ in some})
-        gain = np.zeros((len(cs), len(ps)), np.int64)
-        for c, p, n in some:
-            gain[cs.index(c), ps.index(p)] = n
-        for i, j in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
-            if gain[i, j]:
-                found[cs[i]] = ps[j]
+    n_pieces, piece = connected_components(graph, directed=False)
+    piece = piece[cluster]
+    is_single = np.bincount(piece, minlength=n_pieces)[piece] == 1
+    found[cluster[is_single]] = person[is_single]
+    order = np.flatnonzero(~is_single)
+    order = order[np.argsort(piece[order], kind="stable")]
+    for some in np.split(order, np.flatnonzero(np.diff(piece[order])) + 1):
+        clusters, row = np.unique(cluster[some], return_inverse=True)
+        people, column = np.unique(person[some], return_inverse=True)
+        gain = np.zeros((len(clusters), len(people)), np.int64)
+        gain[row, column] = n[some]
+        row, column = linear_sum_assignment(gain, maximize=True)
+        row, column = row[gain[row, column] > 0], column[gain[row, column] > 0]
+        found[clusters[row]] = people[column]
     return found
 
 
-def _open_questions(match: _Match, outcome: _Tally) -> tuple[set[tuple[int, int]], set[int]]:
+def _open_questions(match: _Match, outcome: Tally) -> tuple[set[tuple[int, int]], set[int]]:
     """Pairs (ascending) to ask about, and whoever is at risk."""
     state = match.state
-    present = set(np.unique(match.after[match.after >= 0]).tolist())
-    number = {person: p for p, person in enumerate(state.people)}
-    asked = {(number[q.person], number[q.other]) for q in state.questions if q.other is not None}
+    is_present = np.bincount(match.after[match.after >= 0], minlength=match.n_people) > 0
+    asked = {(_number(state, q.person), _number(state, q.other)) for q in state.questions if q.other is not None}
     for person, cluster, group in match.parts:
-        other = group if group >= 0 else match.heirs[cluster]
-        if other is not None:
-            asked.add((person, other))
-    pairs = {(min(a, b), max(a, b)) for a, b in asked if a != b and {a, b} <= present} - state.apart
+        asked.add((person, group if group >= 0 else int(match.heirs[cluster])))
+    pairs = {
+        (min(a, b), max(a, b)) for a, b in asked if a != b and min(a, b) >= 0 and is_present[a] and is_present[b]
+    } - state.apart
     groups = {group for _, _, group in match.parts if group >= 0}
     met, at_risk = _meetings(match, outcome, groups.union(*pairs))
-    return pairs | met, at_risk | match.keeps.keys()
+    return pairs | met, at_risk.union(state.owner[match.keeps].tolist())
 
 
-def _meetings(match: _Match, outcome: _Tally, asked: set[int]) -> tuple[set[tuple[int, int]], set[int]]:
+def _meetings(match: _Match, outcome: Tally, asked: set[int]) -> tuple[set[tuple[int, int]], set[int]]:
     """People who live in one cluster: are they one? Each is asked about with the first not known to be another.
 
     The first are those with a name, then those with most faces: Anna and Bert, not each of them and a heap of others.
     """
-    n = len(match.state.people)
-    named = set(np.flatnonzero(match.state.is_named).tolist())
-    at_home: dict[int, set[int]] = defaultdict(set)
-    for p in asked | set(np.flatnonzero(match.state.is_protected).tolist()):
-        if (c := outcome.home(p)) >= 0:
-            at_home[c].add(p)
-    largest: dict[int, tuple[int, int, int]] = {}
-    for (c, p), k in outcome.n.items():
-        largest[c] = min(largest.get(c, (1, 0, 0)), (-k, outcome.first[c, p], p))
+    n_new = match.n_people - len(match.state.people)
+    is_named, is_protected = (np.pad(one, (0, n_new)) for one in (match.state.is_named, match.state.is_protected))
+    is_asked = is_protected.copy()
+    is_asked[list(asked)] = True
+    at_home = outcome.where(outcome.home[:-1], np.arange(match.n_people))
+    at_home = at_home[is_asked & (at_home >= 0)]
+    clusters = np.unique(outcome.cluster[at_home])
+    # New here, or nobody that the curator knows: unasked, the heir would be swallowed at the next plan.
+    heirs = match.heirs[clusters]
+    heirs = outcome.where(clusters, np.where(np.append(is_protected, True)[heirs], -1, heirs))
+    by_size = np.lexsort((outcome.first, -outcome.n, outcome.cluster))
+    largest = by_size[np.searchsorted(outcome.cluster, clusters)]
+    met = np.unique(np.concatenate([at_home, heirs[heirs >= 0], largest]))
+    met = met[np.bincount(outcome.cluster[met])[outcome.cluster[met]] > 1]
+    is_unnamed = ~is_named[outcome.person[met]]
+    met = met[np.lexsort((outcome.first[met], -outcome.n[met], is_unnamed, outcome.cluster[met]))]
     pairs: set[tuple[int, int]] = set()
     at_risk: set[int] = set()
-    for c, people in at_home.items():
-        heir = match.heirs[c]
-        if heir is not None and (heir >= n or not match.state.is_protected[heir]) and (c, heir) in outcome.n:
-            # New here, or nobody that the curator knows: unasked, it would be swallowed at the next plan.
-            people.add(heir)
-        people.add(largest[c][2])
-        order = sorted(people, key=lambda p: (p not in named, -outcome.n[c, p], outcome.first[c, p]))
-        for i, p in enumerate(order):
-            near = next((q for q in order[:i] if (min(p, q), max(p, q)) not in match.state.apart), None)
+    in_turn = zip(outcome.cluster[met].tolist(), outcome.person[met].tolist(), strict=True)
+    for _, some in groupby(in_turn, key=itemgetter(0)):
+        people = [p for _, p in some]
+        for i, p in enumerate(people):
+            near = next((q for q in people[:i] if (min(p, q), max(p, q)) not in match.state.apart), None)
             if near is not None:
                 pairs.add((min(p, near), max(p, near)))
                 at_risk |= {p, near}
@@ -382,10 +340,12 @@ def _plan(
     author: str,
 ) -> Plan:
     state = match.state
-    people, after, number = _named_groups(faces, snapshot, match)
-    names = [snapshot.people.get(p, Person(p)).name for p in people]
-    lines = lines_of(people, names, state.owner, after)
-    questions = _questions(match, [(number[a], number[b]) for a, b in pairs], people, after)
+    people, number = _named_groups(faces, snapshot, match)
+    after = number[match.after]
+    names = [""] * len(people)
+    for p in np.flatnonzero(state.is_named).tolist():
+        names[p] = snapshot.people[people[p]].name
+    questions = _questions(match, number[np.array(list(pairs), np.int64).reshape(-1, 2)].tolist(), people, after)
     return Plan(
         draw_up=partial(_change, faces, snapshot, state),
         params=params,
@@ -395,9 +355,9 @@ def _plan(
         after=after,
         label=match.label,
         strength=strength,
-        lines=lines,
+        lines=Lines(people, names, state.owner, after),
         questions=questions,
-        names_at_risk=tuple(people[p] for p in sorted(number[p] for p in at_risk) if names[p]),
+        names_at_risk=tuple(people[p] for p in sorted(at_risk) if p < len(state.people) and names[p]),
         gauges={},
     )
 
@@ -423,38 +383,40 @@ def _change(faces: FaceSet, snapshot: PeopleSnapshot, state: RowState, plan: Pla
         elif i < len(state.people) and not state.is_protected[i]:
             draft.set("person", person, None)  # nobody said anything about them, and nothing is left of them
     draft.set("live_run", "", run.id)
-    found = sum(line.after > 0 for line in plan.lines)
-    return draft.change(plan.author, f"Published {found:,} people, {int((plan.after >= 0).sum()):,} faces", run)
+    return draft.change(
+        plan.author, f"Published {len(has_faces):,} people, {int((plan.after >= 0).sum()):,} faces", run
+    )
 
 
 def _named_groups(
     faces: FaceSet, snapshot: PeopleSnapshot, match: _Match
-) -> tuple[tuple[PersonId, ...], NDArray[np.int32], dict[int, int]]:
-    """Give ids to new groups, in the order of their first faces, and leave out those that came to nothing."""
+) -> tuple[tuple[PersonId, ...], NDArray[np.int32]]:
+    """Give ids to new groups, in the order of their first faces, and leave out those that came to nothing.
+
+    Returns everybody, and the new number of each number of the match; that of nobody (-1) comes last.
+    """
     n = len(match.state.people)
+    rows = np.flatnonzero(match.after >= n)
+    first = np.full(match.n_people - n, len(match.after))
+    np.minimum.at(first, match.after[rows] - n, rows)
+    groups = np.argsort(first)[: np.count_nonzero(first < len(match.after))]
     people = list(match.state.people)
     taken: set[str] = set(snapshot.people)
-    after = match.after.copy()
-    groups, first = np.unique(match.after[match.after >= n], return_index=True)
-    rows = np.flatnonzero(match.after >= n)[first]
-    number = {p: p for p in range(n)}
-    for group, row in sorted(zip(groups.tolist(), rows.tolist(), strict=True), key=lambda pair: pair[1]):
+    for row in first[groups].tolist():
         person = person_id(faces.ids[row], taken)
         taken.add(person)
-        number[group] = len(people)
         people.append(person)
-    lookup = np.arange(max(match.n_people, n) + 1, dtype=np.int32)
-    for group, new in number.items():
-        lookup[group] = new
-    after = np.where(after >= 0, lookup[after], -1).astype(np.int32)
-    return tuple(people), after, number
+    number = np.append(np.arange(match.n_people), -1).astype(np.int32)
+    number[n + groups] = n + np.arange(len(groups))
+    return tuple(people), number
 
 
 def _questions(
-    match: _Match, pairs: Iterable[tuple[int, int]], people: Sequence[PersonId], after: NDArray[np.int32]
+    match: _Match, pairs: Iterable[Sequence[int]], people: Sequence[PersonId], after: NDArray[np.int32]
 ) -> tuple[Question, ...]:
     size = np.bincount(after[after >= 0], minlength=len(people))
-    found = [Question("keep", people[p], None, len(rows)) for p, rows in match.keeps.items()]
+    kept, n_kept = np.unique(match.state.owner[match.keeps], return_counts=True)
+    found = [Question("keep", people[p], None, n) for p, n in zip(kept.tolist(), n_kept.tolist(), strict=True)]
     for pair in pairs:
         larger, smaller = sorted(pair, key=lambda p: (-size[p], people[p]))
         found.append(Question("same", people[larger], people[smaller], int(size[smaller])))

@@ -271,7 +271,7 @@ def of_library(service: Service, folder: Path, with_map: bool) -> Outcome:
         "the run's id": run.id,
         "the run": hashed(run.owner, run.label, run.strength, sorted(run.reason.items()), run.questions),
         "what is said of people": hashed(sorted(view.snapshot.facts.items())),
-        "a plan after it": hashed(*(part for line in service.plan(_IN_LIBRARY).lines for part in vars(line).values())),
+        "a plan after it": hashed(*(part for line in service.plan(_IN_LIBRARY).lines for part in line)),
         "what was computed": hashed(*(part for path in cached for part in saved_in(path))),
     }
     if with_map:

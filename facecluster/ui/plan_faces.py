@@ -40,22 +40,21 @@ def groups(plan: Plan, story: Story) -> list[Group]:
 
 def _of_one(plan: Plan, person: int) -> list[Group]:
     before, after = plan.before, plan.after
-    line = {one.person: one for one in plan.lines}
-    name = line[plan.people[person]].name
+    names, n_before = plan.lines.names, plan.lines.n_before
+    name = names[person]
 
     def called(other: int) -> str:
         if other < 0:
             return "nobody"
-        one = line[plan.people[other]]
-        return one.name or ("an unnamed person" if one.before else "a new person")
+        return names[other] or ("an unnamed person" if n_before[other] else "a new person")
 
     found = [
         Group(f"Come from {called(other)}", _rows(before, other, after, person))
-        for other, _ in plan.comes.get(person, ())
+        for other, _ in plan.lines.comes.of(person)
     ]
     found += [
         Group(f"Leave to {called(other)}", _rows(before, person, after, other))
-        for other, _ in plan.goes.get(person, ())
+        for other, _ in plan.lines.goes.of(person)
     ]
     return [*found, Group(f"Stay with {name}" if name else "Stay", _rows(before, person, after, person))]
 

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.model import PersonId, Question
-from facecluster.plan import CRUMB, Plan, PlanLine, rows_by_person
+from facecluster.plan import CRUMB, Plan, PlanLine, RowGroups, rows_by_person
 from facecluster.ui.widgets import faces, plural
 from facecluster.view import View
 
@@ -24,8 +24,7 @@ KINDS: dict[Kind, str] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Story:
+class Story(NamedTuple):
     """What would happen to a person, or to several of whom the same is to be told.
 
     Attributes
@@ -52,7 +51,7 @@ class Story:
     detail: str
     is_named: bool
     cover: int = -1
-    context: Rows = field(default_factory=lambda: _NONE)
+    context: Rows = _NONE
     strips: tuple[Rows, ...] = ()
     n_people: int = 1
     n_faces: int = 0
@@ -67,33 +66,29 @@ class _Book:
     plan: Plan
     view: View
     number: dict[PersonId, int] = field(default_factory=dict)
-    line: dict[PersonId, PlanLine] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.number = {person: i for i, person in enumerate(self.plan.people)}
-        self.line = {line.person: line for line in self.plan.lines}
+        self.number = dict(zip(self.plan.people, range(len(self.plan.people)), strict=True))
 
     @cached_property
-    def _best_first(self) -> list[Rows]:
+    def best_first(self) -> RowGroups:
         """What each person gains, the most certain first: sorted at once, for there may be thousands of new people."""
         plan = self.plan
         rows = np.flatnonzero((plan.before != plan.after) & (plan.after >= 0)).astype(np.int32)
         rows = rows[np.argsort(-plan.strength[rows], kind="stable")]
         return rows_by_person(plan.after[rows], rows, len(plan.people))
 
-    def best_first(self, line: PlanLine) -> Rows:
-        return self._best_first[self.number[line.person]]
-
-    def name(self, person: PersonId) -> str:
-        found = self.line.get(person)
-        return found.name if found is not None else ""
+    @cached_property
+    def _stays(self) -> RowGroups:
+        plan = self.plan
+        rows = np.flatnonzero((plan.before == plan.after) & (plan.after >= 0)).astype(np.int32)
+        return rows_by_person(plan.after[rows], rows, len(plan.people))
 
     def least_certain(self, rows: Rows) -> Rows:
         return rows[np.argsort(self.plan.strength[rows], kind="stable")]
 
     def stays(self, line: PlanLine) -> Rows:
-        n = self.number[line.person]
-        return np.flatnonzero((self.plan.before == n) & (self.plan.after == n)).astype(np.int32)
+        return self._stays.of(self.number[line.person])
 
     def cover(self, line: PlanLine) -> int:
         card = self.view.card_of.get(line.person)
@@ -107,13 +102,11 @@ def stories(plan: Plan, view: View) -> list[Story]:
     """Everybody to whom something would happen: named people first, then by kind, then the most changed."""
     book = _Book(plan, view)
     taken: dict[PersonId, list[PlanLine]] = defaultdict(list)
-    for line in plan.lines:
+    for line in plan.lines.changed:
         if line.kind == "merged":
             taken[line.others[0][0]].append(line)
     told: list[Story] = []
-    for line in plan.lines:
-        if len(line.gained) + len(line.lost) == 0:
-            continue
+    for line in plan.lines.changed:
         absorbed = taken.get(line.person, [])
         if line.kind == "split":
             told.append(_split(book, line))
@@ -125,8 +118,8 @@ def stories(plan: Plan, view: View) -> list[Story]:
             told.append(_new(book, line))
         elif line.kind == "vanishing" or (line.kind == "merged" and line.name):
             told.append(_gone(book, line))
-    order = list(KINDS)
-    return sorted(told, key=lambda story: (not story.is_named, order.index(story.kind), -story.n_faces))
+    order = {kind: i for i, kind in enumerate(KINDS)}
+    return sorted(told, key=lambda story: (not story.is_named, order[story.kind], -story.n_faces))
 
 
 def gathered(told: Sequence[Story]) -> list[Story]:
@@ -190,11 +183,12 @@ def _split(book: _Book, line: PlanLine) -> Story:
 
 def _destinations(book: _Book, line: PlanLine) -> str:
     """Where the faces that a person loses go: "100 to a new person, 48 to Jonas, 3 to nobody"."""
-    to = book.plan.goes.get(book.number[line.person], ())
-    pairs = [(book.line[book.plan.people[p]], n) for p, n in to if p >= 0]
-    words = [f"{n:,} to {target.name}" for target, n in pairs if target.name]
-    new = [n for target, n in pairs if not target.name and target.before == 0]
-    unnamed = [n for target, n in pairs if not target.name and target.before > 0]
+    lines = book.plan.lines
+    to = lines.goes.of(book.number[line.person])
+    words = [f"{n:,} to {lines.names[p]}" for p, n in to if p >= 0 and lines.names[p]]
+    others = [(p, n) for p, n in to if p >= 0 and not lines.names[p]]
+    new = [n for p, n in others if lines.n_before[p] == 0]
+    unnamed = [n for p, n in others if lines.n_before[p] > 0]
     if new:
         words.append(f"{sum(new):,} to {'a new person' if len(new) == 1 else f'{len(new):,} new people'}")
     if unnamed:
@@ -260,9 +254,10 @@ def _grown_or_shrunk(book: _Book, line: PlanLine) -> Story:
 
 
 def _new(book: _Book, line: PlanLine) -> Story:
-    came_from = [(p, n) for p, n in book.plan.comes.get(book.number[line.person], ()) if p >= 0]
-    whose = [f"{n:,} from {book.name(book.plan.people[p]) or 'an unnamed person'}" for p, n in came_from[:2]]
-    best_first = book.best_first(line)
+    number, names = book.number[line.person], book.plan.lines.names
+    came_from = [(p, n) for p, n in book.plan.lines.comes.of(number) if p >= 0]
+    whose = [f"{n:,} from {names[p] or 'an unnamed person'}" for p, n in came_from[:2]]
+    best_first = book.best_first.of(number)
     return Story(
         "new",
         f"new-{line.person}",
@@ -304,13 +299,13 @@ def summary(plan: Plan, told: Sequence[Story]) -> tuple[str, str]:
         parts.append(f"writes {faces(int(written.sum()))} into {plural(people, 'person', 'people')}")
     if taken.any():
         parts.append(f"leaves {faces(int(taken.sum()))} to nobody")
-    name = {line.person: line.name for line in plan.lines}
+    name = {line.person: line.name for line in plan.lines.changed}
     split = [name[story.people[0]] for story in told if story.kind == "split"]
     if split:
         named = [one for one in split if one]
         parts.append(f"splits {_all_of(named, len(split) - len(named))}")
     parts += _joins([(story, name[story.people[0]]) for story in told if story.kind == "merged"])
-    gone = [line.name for line in plan.lines if line.name and line.after == 0 and line.before > 0]
+    gone = [line.name for line in plan.lines.changed if line.name and line.after == 0 and line.before > 0]
     comfort = "It can be undone." if not (plan.before >= 0).any() else "No name is lost, and it can be undone."
     if gone:
         keep = "keeps the name but has" if len(gone) == 1 else "keep their names but have"

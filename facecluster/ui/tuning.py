@@ -290,9 +290,8 @@ def evidence(question: Question) -> Evidence:
 def impossible(plan: Plan, most: int = 12) -> list[tuple[str, NDArray[np.int32]]]:
     """Impossible pairs of a plan: whose they would be, and the two face rows."""
     view = session.view()
-    names = {line.person: line.name for line in plan.lines}
     pairs = impossible_pair_rows(plan.after, view.faces.photo_number)
-    words = [names.get(plan.people[int(plan.after[a])]) or "An unnamed person" for a, _ in pairs[:most]]
+    words = [plan.lines.names[int(plan.after[a])] or "An unnamed person" for a, _ in pairs[:most]]
     found = [
         (f"{who}, twice in photo {view.faces.photo[int(a)]}", pair)
         for who, pair, (a, _) in zip(words, pairs, pairs.tolist(), strict=False)

@@ -237,8 +237,8 @@ def test_names_come_first_and_are_shown_as_they_are(library):
 
 def test_little_things_are_told_together():
     story = plan_words.Story("grown", "", "An unnamed person 3 → 4", "+1 face", False, n_faces=1)
-    ones = [replace(story, key=f"grown-{i}", strips=(np.array([i], np.int32),)) for i in range(5)]
-    anna = replace(story, key="grown-a", title="Anna 3 → 4", is_named=True)
+    ones = [story._replace(key=f"grown-{i}", strips=(np.array([i], np.int32),)) for i in range(5)]
+    anna = story._replace(key="grown-a", title="Anna 3 → 4", is_named=True)
     told = plan_words.gathered([anna, *ones])
     assert [s.title for s in told] == ["Anna 3 → 4", "5 unnamed people grow by one face each"]
     assert told[1].n_people == 5
@@ -247,7 +247,7 @@ def test_little_things_are_told_together():
 
 def test_new_people_are_told_together():
     new = plan_words.Story("new", "", "", "", False, n_faces=4, strips=(np.arange(3, dtype=np.int32),))
-    told = plan_words.gathered([replace(new, key=f"new-{i}") for i in range(3)])
+    told = plan_words.gathered([new._replace(key=f"new-{i}") for i in range(3)])
     assert [(s.title, s.detail) for s in told] == [("3 new people", "12 faces")]
 
 
