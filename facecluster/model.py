@@ -342,6 +342,11 @@ class Run:
         codes = [number.setdefault(owner, len(number) - 1) for owner in self.owner]
         return tuple(owner for owner in number if owner is not None), np.array(codes, np.int32)
 
+    @cached_property
+    def owner_of(self) -> Mapping[FaceId, PersonId | None]:
+        """Owner of each face."""
+        return dict(zip(self.faces, self.owner, strict=True))
+
     def rows_in(self, faces: FaceSet) -> NDArray[np.int64]:
         """Shape (n_faces,): the row of each face in a set, -1 where it is gone; kept for the set last asked about."""
         known: tuple[FaceSet, NDArray[np.int64]] | None = self.__dict__.get("_rows_in")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,22 +21,21 @@ _ABOUT_PEOPLE: tuple[Kind, ...] = ("name", "hidden", "cover", "merged_into", "pi
 
 def owners(snapshot: PeopleSnapshot, faces: Sequence[FaceId]) -> list[PersonId | None]:
     """Who owns each face now: the pin, else the live run's owner unless something said speaks against it."""
-    facts = snapshot.facts
-    run = snapshot.run
-    given = dict(zip(run.faces, run.owner, strict=True)) if run else {}
-    now = {person: resolve(snapshot, person) for person in {*snapshot.people, *filter(None, given.values())}}
-    rejected = {(s, now.get(PersonId(o), o)) for kind, s, o in facts if kind == "not_person"}
-    pins = {s: now[PersonId(v)] for (kind, s, _), v in facts.items() if kind == "pin" and v in now}
-    marked = {s for kind, s, _ in facts if kind == "mark"}
-    found: list[PersonId | None] = []
-    for face in faces:
-        owner = pins.get(face)
-        if owner is None and (by_run := given.get(face)) is not None:
-            owner = now[by_run]
-            if (face, owner) in rejected or owner not in snapshot.people:
-                owner = None
-        found.append(None if face in marked else owner)
-    return found
+    asked, said = set(faces), snapshot.of_kind("not_person")
+    rejected = {(face, resolve(snapshot, PersonId(other))) for face, other, _ in said if face in asked}
+    return [_owner(snapshot, face, rejected) for face in faces]
+
+
+def _owner(snapshot: PeopleSnapshot, face: FaceId, rejected: Container[tuple[str, PersonId]]) -> PersonId | None:
+    facts, run = snapshot.facts, snapshot.run
+    if ("mark", face, "") in facts:
+        return None
+    pin, given = facts.get(("pin", face, "")), run.owner_of.get(face) if run is not None else None
+    if pin is not None and (("person", pin, "") in facts or (run is not None and pin in run.owners[0])):
+        return resolve(snapshot, PersonId(pin))
+    owner = resolve(snapshot, given) if given is not None else None
+    is_somebody = owner is not None and ("person", owner, "") in facts and (face, owner) not in rejected
+    return owner if is_somebody else None
 
 
 def _owner_numbers(snapshot: PeopleSnapshot, faces: FaceSet, number: Mapping[PersonId, int]) -> NDArray[np.int32]:

@@ -67,6 +67,7 @@ class FaceGrid {
     this.order = null;
     this.spec = null;
     this.changed = {};
+    this.gone = new Set(); // in the list, and nobody any more
     this.turn = null;
     this.chosen = new Set();
     this.before = new Set();
@@ -148,6 +149,8 @@ class FaceGrid {
     this.spec = order.spec;
     const deed = this.sections.take(order.sections);
     this.changed = now.changed;
+    if (now.gone.length !== this.gone.size) this.naming.forget();
+    this.gone = new Set(now.gone);
     if (now.mount === this.mount) this.pending = this.pending.filter((act) => act.n > now.done);
     if (this.turn === null || (now.turn !== this.turn && !now.isEcho)) {
       this.chosen = new Set(now.selected);
@@ -194,7 +197,7 @@ class FaceGrid {
 
   // Where a picture lies, for so many pixels on the screen; "" for a face without one.
   address(row, side) {
-    return this.addressOf(this.list.pictures[row], side);
+    return this.addressOf(this.changed[this.list.ids[row]]?.[4] ?? this.list.pictures[row], side);
   }
 
   addressOf(name, side) {

@@ -99,10 +99,12 @@ def show(
     some = rows if isinstance(rows, tuple) else tuple(rows)
     held = heard.list = face_lists.listed(heard.list, view, some, key, label, kind, deeds, targets)
     order = _ordered(heard, held, some, shown, spec)
-    changed = {row.id: _told(row) for row in held.changed(some)}
+    hosts = session.settings().image_hosts
+    changed = {row.id: _told(row, crops.name_of(view, row.face, hosts)) for row in held.changed(some)}
     turn = session.generation(key)
     now = {
         "changed": changed,
+        "gone": held.gone(some) if kind == "people" else [],
         "mount": heard.mount,
         "done": heard.done,
         "selected": session.selected(key),
@@ -120,8 +122,8 @@ def show(
     _part(key=f"{key}-now", data={"key": key, "part": "now", "value": now})
 
 
-def _told(row: Row) -> list[Any]:
-    return [row.name, row.line, row.warning, face_lists.rounded(row.likeness)]
+def _told(row: Row, picture: str) -> list[Any]:
+    return [row.name, row.line, row.warning, face_lists.rounded(row.likeness), picture]
 
 
 def _heard(key: str) -> _Heard:
@@ -143,7 +145,7 @@ def _ordered(
     """
     if held.kind == "faces" and shown is None and rows is held.rows:
         return None
-    asked = (held.version, spec)  # a list of people serves those people and no others
+    asked = (held.version, spec, held.who(rows) if held.kind == "people" else None)
     if heard.spec != asked or held.kind == "faces":
         heard.spec = asked
         order = [held.place[one] for one in (shown if shown is not None else (row.id for row in rows))]

@@ -117,7 +117,7 @@ class Naming {
     const found = new Map();
     list.ids.forEach((id, row) => {
       const name = this.grid.name(id);
-      if (!name) return;
+      if (!name || this.grid.gone.has(id)) return;
       const known = found.get(name);
       if (known) known.n += list.counts[row];
       else found.set(name, { name, row, n: list.counts[row], words: plain(name) });

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
 
 from facecluster.model import FaceSet
@@ -43,29 +43,38 @@ class FaceList:
     sent: bytes
     place: Mapping[str, int]
     faces: ReferenceType[FaceSet]  # of whose pictures it has the names; an import brings others
-    last: list[tuple[tuple[Row, ...], list[Row] | None]] = field(default_factory=list)  # compared with it
+    last: list[_Compared] = field(default_factory=list)
 
-    def changed(self, rows: tuple[Row, ...]) -> list[Row]:
+    def changed(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         """Those that are told otherwise by now, of rows that it serves."""
-        return self._told_otherwise(rows) or []
+        return self._compared(rows).changed or ()
+
+    def who(self, rows: tuple[Row, ...]) -> frozenset[tuple[str, bool]]:
+        """Ids of these rows, and whether each is hidden."""
+        return self._compared(rows).who
+
+    def gone(self, rows: tuple[Row, ...]) -> tuple[str, ...]:
+        """Ids that are in it and not in these rows."""
+        return self._compared(rows).gone
 
     def serves(self, rows: tuple[Row, ...], shape: int, faces: FaceSet) -> bool:
-        """Whether these tiles are in it, few of them told otherwise; of faces some may be gone."""
-        return self.shape == shape and self.faces() is faces and self._told_otherwise(rows) is not None
+        """Whether these tiles are in it, few of them told otherwise; some that are in it may be gone."""
+        return self.shape == shape and self.faces() is faces and self._compared(rows).changed is not None
 
-    def _told_otherwise(self, rows: tuple[Row, ...]) -> list[Row] | None:
-        """Rows that differ, None where it does not serve; looked at once for all windows that show the same."""
-        if rows is self.rows:
-            return []
+    def _compared(self, rows: tuple[Row, ...]) -> _Compared:
+        """Rows beside its own: once for all windows that show the same."""
         last = next(iter(self.last), None)
-        if last is None or last[0] is not rows:
-            last = rows, self._differing(rows)
+        if last is None or last.rows is not rows:
+            ids = {row.id for row in rows} if len(rows) < len(self.rows) else self.place
+            gone = tuple(one for one in self.place if one not in ids)
+            last = _Compared(rows, self._differing(rows), frozenset((row.id, row.is_hidden) for row in rows), gone)
             self.last[:] = [last]
-        return last[1]
+        return last
 
-    def _differing(self, rows: tuple[Row, ...]) -> list[Row] | None:
-        least = len(self.rows) / 2 if self.kind == "faces" else len(self.rows)
-        if not least <= len(rows) <= len(self.rows):
+    def _differing(self, rows: tuple[Row, ...]) -> tuple[Row, ...] | None:
+        if rows is self.rows:
+            return ()
+        if not len(self.rows) / 2 <= len(rows) <= len(self.rows):
             return None
         found = []
         for row in rows:
@@ -74,13 +83,18 @@ class FaceList:
                 return None
             before = self.rows[at]
             # Most rows are the same objects as before, and looking into two of them costs ten times as much.
-            if row is before:
-                continue
-            if (row.face, row.is_hidden) != (before.face, before.is_hidden):
-                return None
-            if row != before:
+            if row is not before and row != before:
                 found.append(row)
-        return found if len(found) <= _MOST_CHANGED else None
+        return tuple(found) if len(found) <= _MOST_CHANGED else None
+
+
+class _Compared(NamedTuple):
+    """Rows beside those of a list: who is told otherwise (None: it does not serve them), there, or gone."""
+
+    rows: tuple[Row, ...]
+    changed: tuple[Row, ...] | None
+    who: frozenset[tuple[str, bool]]
+    gone: tuple[str, ...]
 
 
 # The newest first. Sessions write it at the same time: a list that gets lost is made again.
@@ -100,7 +114,8 @@ def listed(
 ) -> FaceList:
     """The list there is, while it holds these tiles and few of them changed; else another session's, or a new one.
 
-    Faces that were given away stay in it, not shown: an act on a page of thousands sends a few of its rows.
+    Faces that were given away, and people who are somebody else now, stay in it, not shown: an act on a page of
+    thousands sends a few of its rows.
     """
     base = crops.base_of(session.service(), view.faces)
     shape = hash(

@@ -52,8 +52,34 @@ def test_a_name_changes_what_is_told_of_one_and_never_the_list(demo_library, app
     page.run()
     after = parts(page)
     assert after["list"] == before["list"]
-    assert after["now"]["changed"] == {person: ["Zoë", before["list"]["lines"][3], "", None]}
+    told = ["Zoë", before["list"]["lines"][3], "", None, before["list"]["pictures"][3]]
+    assert after["now"]["changed"] == {person: told}
     assert len(json.dumps(after["now"])) < 1000
+
+
+def test_who_became_somebody_else_is_left_out_of_the_order_and_the_list_stays(demo_library, app):
+    page = app("people")
+    before, cards = parts(page), demo_library.view().people()
+    demo_library.merge(cards[5].id, [cards[2].id])
+    page.run()
+    after = parts(page)
+    assert after["list"]["version"] == before["list"]["version"]
+    assert shown(page) == [card.id for card in demo_library.view().people()]
+    assert after["now"]["gone"] == [cards[2].id]
+    assert after["now"]["changed"][cards[5].id][1].startswith(f"{cards[5].n_faces + cards[2].n_faces} faces")
+    assert parts(app("people"))["list"]["version"] == before["list"]["version"], "who comes now has it too"
+
+
+def test_a_cover_is_told_and_the_list_stays(demo_library, app):
+    page = app("people")
+    before, view = parts(page), demo_library.view()
+    card = view.people()[0]
+    face = next(face for face in view.ids_of(card.id) if face != card.cover)
+    demo_library.set_cover(card.id, face)
+    page.run()
+    after = parts(page)
+    assert after["list"]["version"] == before["list"]["version"]
+    assert after["now"]["changed"][card.id][4] == view.faces.picture_marks[view.row(face)]
 
 
 def test_two_sessions_have_one_list(demo_library, app, monkeypatch):
