@@ -29,7 +29,7 @@ def _kept(library: str) -> _Kept:
 
 def warnings() -> dict[PersonId, str]:
     """A few words for everybody who looks like two people, as far as it is known by now; this never waits."""
-    kept, view = _kept(repr(session.settings())), session.view()
+    kept, view = _kept(session.library()), session.view()
     found, n_left = kept.so_far(view)
     if 0 < n_left <= _AT_ONCE and not _is_busy(kept):
         kept.look(view)

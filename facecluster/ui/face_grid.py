@@ -145,7 +145,7 @@ def _ordered(
     """
     if held.kind == "faces" and shown is None and rows is held.rows:
         return None
-    asked = (held.version, spec, held.who(rows) if held.kind == "people" else None)
+    asked = (held.version, spec, (held.gone(rows), held.hidden(rows)) if held.kind == "people" else None)
     if heard.spec != asked or held.kind == "faces":
         heard.spec = asked
         order = [held.place[one] for one in (shown if shown is not None else (row.id for row in rows))]

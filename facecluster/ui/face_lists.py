@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
@@ -49,13 +50,13 @@ class FaceList:
         """Those that are told otherwise by now, of rows that it serves."""
         return self._compared(rows).changed or ()
 
-    def who(self, rows: tuple[Row, ...]) -> frozenset[tuple[str, bool]]:
-        """Ids of these rows, and whether each is hidden."""
-        return self._compared(rows).who
-
     def gone(self, rows: tuple[Row, ...]) -> tuple[str, ...]:
         """Ids that are in it and not in these rows."""
         return self._compared(rows).gone
+
+    def hidden(self, rows: tuple[Row, ...]) -> tuple[str, ...]:
+        """Ids of those who are hidden now."""
+        return self._compared(rows).hidden
 
     def serves(self, rows: tuple[Row, ...], shape: int, faces: FaceSet) -> bool:
         """Whether these tiles are in it, few of them told otherwise; some that are in it may be gone."""
@@ -66,35 +67,33 @@ class FaceList:
         last = next(iter(self.last), None)
         if last is None or last.rows is not rows:
             ids = {row.id for row in rows} if len(rows) < len(self.rows) else self.place
-            gone = tuple(one for one in self.place if one not in ids)
-            last = _Compared(rows, self._differing(rows), frozenset((row.id, row.is_hidden) for row in rows), gone)
+            gone = tuple(one for one in self.place if one not in ids) if ids is not self.place else ()
+            last = _Compared(rows, self._differing(rows), gone, tuple(row.id for row in rows if row.is_hidden))
             self.last[:] = [last]
         return last
 
+    @cached_property
+    def _own(self) -> frozenset[int]:
+        return frozenset(map(id, self.rows))
+
     def _differing(self, rows: tuple[Row, ...]) -> tuple[Row, ...] | None:
-        if rows is self.rows:
-            return ()
         if not len(self.rows) / 2 <= len(rows) <= len(self.rows):
             return None
-        found = []
-        for row in rows:
-            at = self.place.get(row.id)
-            if at is None:
-                return None
-            before = self.rows[at]
-            # Most rows are the same objects as before, and looking into two of them costs ten times as much.
-            if row is not before and row != before:
-                found.append(row)
-        return tuple(found) if len(found) <= _MOST_CHANGED else None
+        # Most rows are the same objects as before, and looking into two of them costs ten times as much.
+        new, own = [row for row in rows if id(row) not in self._own], self.rows
+        if not all(row.id in self.place for row in new):
+            return None
+        found = tuple(row for row in new if row != own[self.place[row.id]])
+        return found if len(found) <= _MOST_CHANGED else None
 
 
 class _Compared(NamedTuple):
-    """Rows beside those of a list: who is told otherwise (None: it does not serve them), there, or gone."""
+    """Rows beside those of a list: who is told otherwise (None: it does not serve them), who is gone, who is hidden."""
 
     rows: tuple[Row, ...]
     changed: tuple[Row, ...] | None
-    who: frozenset[tuple[str, bool]]
     gone: tuple[str, ...]
+    hidden: tuple[str, ...]
 
 
 # The newest first. Sessions write it at the same time: a list that gets lost is made again.

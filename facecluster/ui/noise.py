@@ -81,7 +81,7 @@ def _kept(library: str) -> _Kept:
 
 def arranged(tab: str, order: str, is_sharp: bool, only: tuple[FaceId, ...] | None = None) -> Arranged:
     """The loose faces of a tab in an order: all, the sharp ones, or only some."""
-    library, view = repr(session.settings()), session.view()
+    library, view = session.library(), session.view()
     kept, asked = _kept(library), (tab, order, is_sharp, only, session.n_shown(_list(tab, order), AT_ONCE))
     is_quick = tab != "nobody" or order == "sharp" or kept.left.is_ready(view)
     with (

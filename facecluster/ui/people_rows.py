@@ -69,7 +69,7 @@ def _kept(library: str) -> _Kept:
 
 def everybody() -> Everybody:
     """Who is shown on People now."""
-    return _kept(repr(session.settings())).everybody(session.view(), blended.warnings())
+    return _kept(session.library()).everybody(session.view(), blended.warnings())
 
 
 def _row(card: PersonCard, warning: str) -> Row:

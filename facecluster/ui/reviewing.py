@@ -44,7 +44,7 @@ def _review(library: str) -> Review:
 
 def queue() -> Queue:
     """What is left to ask."""
-    review, view = _review(repr(session.settings())), session.view()
+    review, view = _review(session.library()), session.view()
     if review.is_ready(view):
         return review.queue(view)
     with st.spinner("Looking for questions"):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -60,7 +61,12 @@ def _open(_settings: Settings, key: str, is_guarded: bool) -> tuple[Service, Job
 
 
 def _opened(of: Settings) -> tuple[Service, Jobs]:
-    return _open(of, repr(of), sign_in.is_on())
+    return _open(of, _told(of), sign_in.is_on())
+
+
+@lru_cache(maxsize=64)
+def _told(of: Settings) -> str:
+    return repr(of)
 
 
 def _own_settings() -> Settings:
@@ -105,6 +111,11 @@ def settings() -> Settings:
 def _demo_of(own: Settings) -> Settings:
     """Each user's own demo: what somebody tries out in it is nobody else's to see."""
     return demo_settings(own, own.user) if has_sign_in() else demo_settings(own)
+
+
+def library() -> str:
+    """What tells the library that is shown from every other: the key of what is kept for all its sessions."""
+    return _told(settings())
 
 
 def service() -> Service:

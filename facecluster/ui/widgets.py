@@ -359,7 +359,7 @@ def choose_person(
 ) -> PersonCard | None:
     """A box in which a person is found by typing."""
     view = session.view()
-    words = _choices(repr(session.settings()), view.version, named_first, view)
+    words = _choices(session.library(), view.version, named_first, view)
     chosen = st.selectbox(
         label,
         [person for person in words if person not in but],
