@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 
 import pytest
 from planted_library import planted
@@ -15,7 +14,7 @@ from facecluster.ui import blended, session
 def library(tmp_path, monkeypatch):
     made = planted(tmp_path, 1500)
     monkeypatch.setattr(session, "view", lambda: made.view)
-    monkeypatch.setattr(session, "settings", lambda: SimpleNamespace(library=str(tmp_path)))
+    monkeypatch.setattr(session, "library", lambda: str(tmp_path))
     return made
 
 
