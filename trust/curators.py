@@ -21,6 +21,7 @@ from servers.streamlit_client import Answered, AskedInVainError, Tab
 from websockets.exceptions import WebSocketException
 
 THINK_S = (5.0, 15.0)
+OPENED = 100  # people with most faces, whom curators open and name
 IN_SIGHT = 24  # tiles of a screen, whose pictures a browser asks for
 Kind = Literal["view", "extract", "picture"]
 
@@ -95,11 +96,11 @@ class Curator:
         finally:
             await self._tab.close()
 
-    async def everything(self, n_settings: int = 0) -> None:
+    async def everything(self, n_settings: int = 0, n_people: int = 0) -> None:
         """Come, do each act once, and leave: what is loaded or compiled once is there afterwards.
 
-        `n_settings` more places of the slider fill the kept plans, whose number is bounded, so that their memory does
-        not count as the sessions'.
+        What is kept for the next one is bounded, and its memory is not to count as the sessions': `n_settings` more
+        places of the slider fill the kept plans, and everybody whom a curator may open the kept pictures.
         Noise groups all loose faces the first time, some seconds of a processor at 100,000 faces.
         """
         self._tab.patience_s = 600.0
@@ -107,6 +108,11 @@ class Curator:
             await self._do("come", "view", lambda: self._tab.open(cookies=self._owner.cookies))
             for act in (*ACTS, *["tune"] * n_settings):
                 await self.once(act)
+            await self._at("people", "people-grid")
+            for turn, who in enumerate(self._tab.data("people-grid")["ids"][:n_people]):
+                await self._at("people", "people-grid")
+                await self._look("people-grid", turn * IN_SIGHT)
+                await self._open(who)
         finally:
             await self._tab.close()
 
@@ -147,8 +153,7 @@ class Curator:
         await self._at("people", "people-grid")
         who = self._somebody()
         if who is not None:
-            await self._do("open a person", "view", lambda: self._tab.act("people", kind="open", id=who[0]))
-            await self._look(f"faces-{who[0]}-grid")
+            await self._open(who[0])
 
     async def rename(self) -> None:
         """Name somebody, and see that it is said to be done."""
@@ -204,6 +209,10 @@ class Curator:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
+    async def _open(self, who: str) -> None:
+        await self._do("open a person", "view", lambda: self._tab.act("people", kind="open", id=who))
+        await self._look(f"faces-{who}-grid")
+
     async def _at(self, page: str, key: str) -> None:
         if not self._tab.has(key):
             await self._do("People", "view", lambda: self._tab.go(page))
@@ -215,7 +224,7 @@ class Curator:
         grid = self._tab.data("people-grid")
         if not grid["ids"]:
             return None
-        at = self._random.randrange(min(len(grid["ids"]), 100))
+        at = self._random.randrange(min(len(grid["ids"]), OPENED))
         changed = self._tab.part("people", "now").get("changed", {})
         who = grid["ids"][at]
         return who, changed[who][0] if who in changed else grid["names"][at]

@@ -26,7 +26,7 @@ from driving import Dashboard, start, stop
 from benchmarks import screens
 from facecluster.config import load_settings
 from facecluster.wiring import open_service
-from trust.curators import ACTS, Curator, Kind, Log, Owner, Timed
+from trust.curators import ACTS, OPENED, Curator, Kind, Log, Owner, Timed
 from trust.measure import Found, Measure
 
 N_SESSIONS = 50
@@ -73,12 +73,17 @@ def serving(n_faces: int) -> Iterator[Dashboard]:
 
 
 async def warm(
-    dashboard: Dashboard, seed: int, log: Log, owners: Sequence[Owner] = (OWNER,), n_settings: int = 0
+    dashboard: Dashboard,
+    seed: int,
+    log: Log,
+    owners: Sequence[Owner] = (OWNER,),
+    n_settings: int = 0,
+    n_people: int = 0,
 ) -> None:
     """One curator of each library does everything once: what is loaded or compiled once is no session's."""
     async with client() as http:
         for owner in owners:
-            await Curator(dashboard.url, http, owner, seed, log, pace=0.0).everything(n_settings)
+            await Curator(dashboard.url, http, owner, seed, log, pace=0.0).everything(n_settings, n_people)
 
 
 async def crowd(
@@ -161,7 +166,7 @@ async def tried(n_faces: int, n_sessions: int, seconds: float, seed: int) -> Fou
     log, where = Log(), f"{n_faces // 1000}k faces"
     with serving(n_faces) as dashboard:
         server = psutil.Process(dashboard.process.pid)
-        await warm(dashboard, seed, log, n_settings=N_SETTINGS)
+        await warm(dashboard, seed, log, n_settings=N_SETTINGS, n_people=OPENED)
         log.timed.clear()
         before = weight(server)
         work = asyncio.create_task(crowd(dashboard, n_sessions, seconds, seed, log))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import psutil
 
-from trust.curators import Log
+from trust.curators import OPENED, Log
 from trust.load import N_SETTINGS, crowd, percentiles, serving, tracebacks, warm, weight
 from trust.measure import Found, Measure
 
@@ -52,7 +52,7 @@ async def tried(n_sessions: int, seconds: float, seed: int, n_faces: int = N_FAC
     handles: list[int] = []
     with serving(n_faces) as dashboard:
         server = psutil.Process(dashboard.process.pid)
-        await warm(dashboard, seed, log, n_settings=N_SETTINGS)
+        await warm(dashboard, seed, log, n_settings=N_SETTINGS, n_people=OPENED)
         work = asyncio.create_task(crowd(dashboard, n_sessions, seconds, seed, log, pace))
         began = asyncio.get_running_loop().time()
         while not work.done():
