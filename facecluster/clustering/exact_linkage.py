@@ -9,152 +9,93 @@ from numba import njit
 
 from facecluster.clustering.alike import add_row, product_of_sums, product_with_row
 from facecluster.clustering.forest import find_root
+from facecluster.clustering.linkage import is_apart, join, near_lists
 
 
 @njit(nogil=True, cache=True)
-def joined(vectors, rows, pairs, next_in_photo, apart_starts, apart, large, small):  # type: ignore[no-untyped-def]
-    """Joins groups until no two are alike enough; returns for each of `rows` the first place of its group.
+def join_exactly(vectors, parent, nodes, sums, pairs, told, large, small):  # type: ignore[no-untyped-def]
+    """Joins single faces, the most alike groups first, until no two are alike enough; `parent` is then each one's root.
 
     Parameters
     ----------
     vectors : float32 (n_faces, dimension)
         Unit rows.
-    rows : int64 (n,)
-        Ascending; everything else counts places in it.
-    pairs : int64 (m, 2)
-        All that may be alike enough, each once.
-    next_in_photo : int32 (n,)
-        The next face of the same photo, in a ring; two faces of one photo are two people.
-    apart_starts, apart : int64 (n + 1,), int64
-        Whom each was told apart from: `apart[apart_starts[x]:apart_starts[x + 1]]`.
+    parent, nodes : int32 (n_faces,), linkage.NODE (n_faces,)
+        Single faces, as `linkage.gather` leaves them, ranked by row.
+    sums : float64 (n_faces // 2, dimension)
+        Room for the sums of groups.
+    pairs : int32 (m, 2)
+        All rows that may be alike enough, each pair once.
+    told : Told
+        What keeps them apart.
     large, small : float
         Two groups become one while their mean cosine is at least `large + small / faces of both`.
     """
-    n, n_slots = len(rows), 0
-    parent, ring = np.arange(n).astype(np.int32), np.arange(n).astype(np.int32)
-    size, version = np.ones(n, np.int32), np.zeros(n, np.int32)
-    slot = np.full(n, -1, np.int32)  # of the sum; a single face has none
-    sums = np.empty((n // 2, vectors.shape[1]))  # memory that is not touched costs nothing
-    first, last, after, near = _lists(n, pairs)
-    queue = _first_queue(vectors, rows, pairs, large, small)
+    after, near = near_lists(pairs, parent, nodes)
+    queue = _first_queue(vectors, pairs, large, small)
+    tick, n_slots = len(vectors), 0
     while len(queue) > 0:
-        _, a, b, of_a, of_b = heapq.heappop(queue)
-        if parent[a] != a or parent[b] != b or version[a] != of_a or version[b] != of_b:
+        _, first, second, of_first, of_second = heapq.heappop(queue)
+        a, b = find_root(parent, first), find_root(parent, second)
+        if nodes[a].version != of_first or nodes[b].version != of_second or is_apart(a, b, parent, nodes, told):
             continue
-        if _are_apart(a, b, size, parent, ring, next_in_photo, apart_starts, apart):
-            continue
-        n_slots += _add(vectors, rows, a, b, slot, sums, n_slots)
-        parent[b] = a
-        ring[a], ring[b] = ring[b], ring[a]
-        size[a] += size[b]
-        version[a] += 1
-        after[last[a]] = first[b]
-        last[a] = _ask(vectors, rows, a, first[a], after, near, parent, size, version, slot, sums, queue, large, small)
-    for x in range(n):
-        parent[x] = find_root(parent, x)
-    return parent
+        tick += 1
+        if nodes[a].size < nodes[b].size:
+            a, b = b, a
+        n_slots = join(vectors, a, b, tick, n_slots, parent, nodes, sums)
+        end = _ask(vectors, a, nodes[a].near, parent, nodes, sums, after, near, tick, queue, large, small)
+        after[end] = nodes[b].near
+        _ask(vectors, a, nodes[b].near, parent, nodes, sums, after, near, tick, queue, large, small)
+    for row in range(len(parent)):
+        parent[row] = find_root(parent, row)
 
 
 @njit(nogil=True, cache=True)
-def _lists(n, pairs):  # type: ignore[no-untyped-def]
-    """A linked list of near ones for each of n: its first and last entry, the one after each, and whom it means."""
-    first, last = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
-    after, near = np.full(2 * len(pairs), -1, np.int32), np.empty(2 * len(pairs), np.int32)
-    for entry in range(2 * len(pairs)):
-        of = pairs[entry // 2, entry % 2]
-        near[entry] = pairs[entry // 2, 1 - entry % 2]
-        after[entry], first[of] = first[of], entry
-        if last[of] < 0:
-            last[of] = entry
-    return first, last, after, near
-
-
-@njit(nogil=True, cache=True)
-def _first_queue(vectors, rows, pairs, large, small):  # type: ignore[no-untyped-def]
-    """All pairs of single faces that may join."""
+def _first_queue(vectors, pairs, large, small):  # type: ignore[no-untyped-def]
+    """All pairs of single faces that may join; the version of a single face is its row."""
     queue = [(0.0, np.int32(0), np.int32(0), np.int32(0), np.int32(0))]
     queue.pop()
     one = np.empty(vectors.shape[1])
     for x in range(len(pairs)):
-        a, b = np.int32(min(pairs[x, 0], pairs[x, 1])), np.int32(max(pairs[x, 0], pairs[x, 1]))
+        a, b = min(pairs[x, 0], pairs[x, 1]), max(pairs[x, 0], pairs[x, 1])
         one[:] = 0.0
-        add_row(vectors, rows[a], one)
-        score = product_with_row(vectors, rows[b], one) - (large + small / 2)
+        add_row(vectors, a, one)
+        score = product_with_row(vectors, b, one) - (large + small / 2)
         if score >= 0.0:
-            queue.append((-score, a, b, np.int32(0), np.int32(0)))
+            queue.append((-score, a, b, a, b))
     heapq.heapify(queue)
     return queue
 
 
 @njit(nogil=True, cache=True)
-def _add(vectors, rows, a, b, slot, sums, n_slots):  # type: ignore[no-untyped-def]
-    """Adds the sum of group b to that of group a; returns how many slots were taken: one where two faces meet."""
-    if slot[a] >= 0 and slot[b] >= 0:
-        sums[slot[a]] += sums[slot[b]]
-    elif slot[a] >= 0:
-        add_row(vectors, rows[b], sums[slot[a]])
-    elif slot[b] >= 0:
-        slot[a] = slot[b]
-        add_row(vectors, rows[a], sums[slot[a]])
-    else:
-        slot[a] = n_slots
-        sums[n_slots] = 0.0
-        add_row(vectors, rows[a], sums[n_slots])
-        add_row(vectors, rows[b], sums[n_slots])
-        return 1
-    return 0
+def _ask(vectors, a, place, parent, nodes, sums, after, near, tick, queue, large, small):  # type: ignore[no-untyped-def]
+    """Queues a group that has grown with those on a list that it may join; returns the last place of the list.
 
-
-@njit(nogil=True, cache=True)
-def _ask(vectors, rows, a, entry, after, near, parent, size, version, slot, sums, queue, large, small):  # type: ignore[no-untyped-def]
-    """Queues a group that has grown with those near to it that it may join; returns the last entry of its list.
-
-    Of entries that mean one group the first is kept, and those that mean itself where they are the first of the list.
+    Of places that mean one group the first is kept, and those that mean itself where they are the first of the list.
     """
-    met = {np.int32(a)}
-    last, has_other = entry, False
-    while entry >= 0:
-        b = find_root(parent, near[entry])
-        if b in met:
+    last, has_other = place, False
+    while place >= 0:
+        b = find_root(parent, near[place])
+        if b == a or nodes[b].seen == tick:
             if has_other:
-                after[last] = after[entry]
+                after[last] = after[place]
             else:
-                last = entry
-            entry = after[entry]
+                last = place
+            place = after[place]
             continue
-        met.add(b)
-        last, has_other = entry, True
-        n_faces = size[a] + size[b]
-        if slot[b] < 0:
-            product = product_with_row(vectors, rows[b], sums[slot[a]])
+        nodes[b].seen = tick
+        last, has_other = place, True
+        n_pairs = np.int64(nodes[a].size) * nodes[b].size
+        if nodes[b].slot < 0:
+            product = product_with_row(vectors, b, sums[nodes[a].slot])
         else:
-            product = product_of_sums(sums[slot[a]], sums[slot[b]], np.int64(size[a]) * size[b])
-        score = product / (np.int64(size[a]) * size[b]) - (large + small / n_faces)
+            product = product_of_sums(sums[nodes[a].slot], sums[nodes[b].slot], n_pairs)
+        score = product / n_pairs - (large + small / (nodes[a].size + nodes[b].size))
         if score >= 0.0:
-            x, y = min(a, b), max(a, b)
-            heapq.heappush(queue, (-score, x, y, version[x], version[y]))
-        entry = after[entry]
+            x, y = (a, b) if nodes[a].key < nodes[b].key else (b, a)
+            heapq.heappush(queue, (-score, nodes[x].key, nodes[y].key, nodes[x].version, nodes[y].version))
+        place = after[place]
     return last
-
-
-@njit(nogil=True, cache=True)
-def _are_apart(a, b, size, parent, ring, next_in_photo, apart_starts, apart):  # type: ignore[no-untyped-def]
-    """Whether something told, or a photo, keeps two groups apart."""
-    if size[a] > size[b]:
-        a, b = b, a
-    face = a
-    while True:
-        mate = next_in_photo[face]
-        while mate != face:
-            if find_root(parent, mate) == b:
-                return True
-            mate = next_in_photo[mate]
-        for x in range(apart_starts[face], apart_starts[face + 1]):
-            if find_root(parent, apart[x]) == b:
-                return True
-        face = ring[face]
-        if face == a:
-            return False
 
 
 @njit(nogil=True, cache=True)

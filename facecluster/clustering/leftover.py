@@ -14,7 +14,9 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from facecluster.clustering.exact_linkage import joined, likeness_within
+from facecluster.clustering import linkage
+from facecluster.clustering.exact_linkage import join_exactly, likeness_within
+from facecluster.clustering.rowfacts import RowFacts, Told, told
 
 # Rows of a product at a time: 2,048 x 20,000 floats are 160 MB.
 _BLOCK = 2048
@@ -28,10 +30,6 @@ class Law:
 
     large: float
     small: float
-
-    def needed(self, n_faces: int) -> float:
-        """Least mean cosine at which groups that have so many faces together become one."""
-        return self.large + self.small / n_faces
 
     @property
     def least(self) -> float:
@@ -149,9 +147,11 @@ def alike_groups(
     takes_part = np.zeros(len(vectors), np.bool_)
     takes_part[pairs] = True
     rows = np.flatnonzero(takes_part)
-    told = np.searchsorted(rows, apart[takes_part[apart].all(axis=1)])
-    places = np.searchsorted(rows, pairs)
-    root = joined(vectors, rows, places, _in_photos(photo[rows]), *_apart(len(rows), told), law.large, law.small)
+    if not len(rows):
+        return ()
+    place = np.cumsum(takes_part, dtype=np.int32) - 1
+    facts = RowFacts(different=place[apart[takes_part[apart].all(axis=1)]], photo=photo[rows])
+    root = _linked(vectors[rows], place[pairs], told(facts, len(rows)), law)
     is_grouped = np.bincount(root, minlength=len(rows))[root] > 1
     rows, root = rows[is_grouped], root[is_grouped]
     order = np.argsort(root, kind="stable")
@@ -163,19 +163,13 @@ def alike_groups(
     return tuple(sorted(found, key=attrgetter("turn"))) if len(rows) else ()
 
 
-def _apart(n: int, pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Whom each of n was told apart from: `others[starts[x]:starts[x + 1]]`."""
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    both = both[np.argsort(both[:, 0], kind="stable")]
-    return np.searchsorted(both[:, 0], np.arange(n + 1)), np.ascontiguousarray(both[:, 1])
-
-
-def _in_photos(photo: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The next face of the same photo for each, in a ring; itself where it is unknown or nobody else is in it."""
-    following = np.arange(len(photo), dtype=np.int32)
-    order = np.argsort(photo, kind="stable").astype(np.int32)
-    order = order[photo[order] >= 0]
-    starts = np.flatnonzero(np.diff(photo[order], prepend=-1))
-    following[order[:-1]] = order[1:]
-    following[order[np.append(starts, len(order))[1:] - 1]] = order[starts]
-    return following
+def _linked(vectors: NDArray[np.float32], pairs: NDArray[np.int32], known: Told, law: Law) -> NDArray[np.int32]:
+    """One row that stands for the group of each row."""
+    n = len(vectors)
+    nodes, sums = np.empty(n, linkage.NODE), np.empty((n // 2, vectors.shape[1]))
+    alone = np.full(n, -1, np.int32)
+    parent: NDArray[np.int32] = linkage.gather(
+        vectors, alone, 0, 0, np.arange(n, dtype=np.int32), known.pin, sums, nodes
+    )
+    join_exactly(vectors, parent, nodes, sums, pairs, known, law.large, law.small)
+    return parent

@@ -111,7 +111,7 @@ def join_alike(vectors, by_rank, parent, nodes, sums, n_slots, pairs, gaps, told
     Two groups are compared where a pair is near. Two of HDBSCAN's clusters never join, nor do groups that something
     told keeps apart. Equal similarities are settled by the smallest ranks of the two groups.
     """
-    after, near = _lists(pairs, parent, nodes)
+    after, near = near_lists(pairs, parent, nodes)
     queue = _first_queue(vectors, pairs, gaps, parent, nodes, sums, after, near)
     tick = len(vectors)
     # Versions of groups that were measured again. Where two people take after each other, thousands of entries come to
@@ -126,12 +126,12 @@ def join_alike(vectors, by_rank, parent, nodes, sums, n_slots, pairs, gaps, told
         is_as_it_was = nodes[a].version == entry[3] and nodes[b].version == entry[4]
         if not is_as_it_was and _has_to_wait(vectors, a, b, nodes, sums, queue, known):
             continue
-        if _is_apart(a, b, parent, nodes, told):
+        if is_apart(a, b, parent, nodes, told):
             continue
         tick += 1
         if nodes[a].size < nodes[b].size or (nodes[a].size == nodes[b].size and nodes[a].key > nodes[b].key):
             a, b = b, a
-        n_slots = _join(vectors, a, b, tick, n_slots, parent, nodes, sums)
+        n_slots = join(vectors, a, b, tick, n_slots, parent, nodes, sums)
         if nodes[a].size >= _GROWN * nodes[a].compared_at:
             _compare(vectors, a, a, parent, nodes, sums, after, near, tick, queue, False)
             nodes[a].compared_at = nodes[a].size
@@ -144,7 +144,7 @@ def join_alike(vectors, by_rank, parent, nodes, sums, n_slots, pairs, gaps, told
 
 
 @njit(nogil=True, cache=True)
-def _lists(pairs, parent, nodes):  # type: ignore[no-untyped-def]
+def near_lists(pairs, parent, nodes):  # type: ignore[no-untyped-def]
     """For every root a linked list of rows near to its members: which place comes after each, and the row at each."""
     after = np.empty(2 * len(pairs), np.int32)
     near = np.empty(2 * len(pairs), np.int32)
@@ -240,7 +240,7 @@ def _compare(vectors, a, walked, parent, nodes, sums, after, near, tick, queue, 
 
 
 @njit(nogil=True, cache=True)
-def _join(vectors, a, b, version, n_slots, parent, nodes, sums):  # type: ignore[no-untyped-def]
+def join(vectors, a, b, version, n_slots, parent, nodes, sums):  # type: ignore[no-untyped-def]
     """Adds group b to group a; returns how many slots are used."""
     left, right = nodes[a], nodes[b]
     if left.slot < 0:
@@ -263,7 +263,7 @@ def _join(vectors, a, b, version, n_slots, parent, nodes, sums):  # type: ignore
 
 
 @njit(nogil=True, cache=True)
-def _is_apart(a, b, parent, nodes, told):  # type: ignore[no-untyped-def]
+def is_apart(a, b, parent, nodes, told):  # type: ignore[no-untyped-def]
     """Whether something told, or a photo, keeps two groups apart."""
     if nodes[a].pin >= 0 and nodes[b].pin >= 0 and nodes[a].pin != nodes[b].pin:
         return True

@@ -39,7 +39,7 @@ def slowly(vectors, photo, apart, law=LAW):
     while True:
         best = []
         for a, b in combinations(groups, 2):
-            score = cosine[np.ix_(a, b)].sum() / (len(a) * len(b)) - law.needed(len(a) + len(b))
+            score = cosine[np.ix_(a, b)].sum() / (len(a) * len(b)) - (law.large + law.small / (len(a) + len(b)))
             if score >= 0 and may_join(a, b):
                 best.append((-score, *sorted((min(a), min(b)))))
         if not best:
