@@ -44,9 +44,6 @@ _ANEW = 0.25
 _Key = tuple[bytes, bytes]
 
 
-Kind = Literal["person", "alike", "nobody"]
-
-
 @dataclass(frozen=True, eq=False)
 class Section:
     """Faces that can be answered together.
@@ -64,7 +61,7 @@ class Section:
     """
 
     id: str
-    kind: Kind
+    kind: Literal["person", "alike", "nobody"]
     person: PersonId | None
     faces: LooseFaces
     likeness: NDArray[np.float64]
@@ -135,7 +132,8 @@ class Sections(Sequence[Section]):
     def n_likely(self) -> NDArray[np.int64]:
         """Shape (n_sections,): faces that are likely that person's."""
         cut = np.where(self.is_alike | np.isnan(self.cut), np.inf, self.cut)
-        return _sums(self.likeness >= np.repeat(cut, np.diff(self.ends)), self.ends)
+        is_likely = self.likeness >= np.repeat(cut, np.diff(self.ends))
+        return np.asarray(np.add.reduceat(is_likely.astype(np.int64), self.ends[:-1]))
 
     def take(self, order: NDArray[np.int64]) -> Sections:
         """Some sections, in another order."""
@@ -143,12 +141,6 @@ class Sections(Sequence[Section]):
         ends = np.concatenate([[0], np.cumsum(size)])
         at = np.arange(ends[-1]) + np.repeat(self.ends[:-1][order] - ends[:-1], size)
         return Sections(self.faces.take(at), self.likeness[at], ends, self.cut[order], self.is_alike[order])
-
-
-def _sums(of: NDArray[np.bool_], ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of how many in each part it is so."""
-    total = np.concatenate([[0], np.cumsum(of)])
-    return np.asarray(total[ends[1:]] - total[ends[:-1]])
 
 
 class Leftovers:
@@ -253,10 +245,7 @@ def _order(found: Sections) -> NDArray[np.int64]:
     settled = np.where(found.is_alike, size, n_likely)
     turn = np.where(found.is_alike & (size == 2), 2, np.where(settled > 0, 0, 1))
     starts = found.ends[:-1]
-    number = found.faces.person[starts].astype(np.int64)
-    if len(starts):
-        lowest = np.minimum.reduceat(found.faces.rows, starts)
-        number = np.where(found.is_alike, lowest, number)
+    number = np.where(found.is_alike, np.minimum.reduceat(found.faces.rows, starts), found.faces.person[starts])
     return np.lexsort((number, ~found.is_alike, -found.likeness[starts], -settled, turn))
 
 

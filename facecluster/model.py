@@ -421,28 +421,23 @@ class PeopleSnapshot:
             PersonId(into) if into is not None else None,
         )
 
-    def told_otherwise_than(self, before: PeopleSnapshot) -> frozenset[PersonId] | None:
-        """People who have another name or cover than before, or are hidden now; None where more than that is new.
+    def following(self, before: PeopleSnapshot) -> tuple[PeopleSnapshot, frozenset[PersonId] | None]:
+        """The same after a moment before, and who is told otherwise since; None where more than that is new.
 
-        Most changes are a name, and nothing about faces follows from one. What was taken away counts as more: whether
-        anything else is said of that person would have to be looked up.
+        Whoever has the facts of then is the very object of then. Told otherwise is who has another name or cover, or is
+        hidden now: most changes are a name, and nothing about faces follows from one. What was taken away counts as
+        more: whether anything else is said of that person would have to be looked up.
         """
-        if self.run is not before.run or len(self.facts) < len(before.facts):
-            return None
-        changed = [key for key, value in self.facts.items() if before.facts.get(key) != value]
-        n_new = sum(key not in before.facts for key in changed)
-        if len(self.facts) != len(before.facts) + n_new:
-            return None
-        is_more = any(kind not in ("name", "hidden", "cover") or who not in before.people for kind, who, _ in changed)
-        return None if is_more else frozenset(PersonId(who) for _, who, _ in changed)
-
-    def following(self, before: PeopleSnapshot) -> PeopleSnapshot:
-        """The same; whoever has the facts of a moment before is the very object of that moment."""
-        said = {who for (kind, who, _), _ in self.facts.items() ^ before.facts.items() if kind in _OF_A_PERSON}
+        changed = {key for key, _ in self.facts.items() ^ before.facts.items()}
+        said = {who for kind, who, _ in changed if kind in _OF_A_PERSON}
         people = {**before.people, **{PersonId(who): self._person(who) for who in said}}
         gone = {who for who in said if ("person", who, "") not in self.facts}
         if gone or len(people) > len(before.people):
             people = {who: people[who] for who in sorted(people) if who not in gone}
         found = replace(self)
         found.__dict__["people"] = people
-        return found
+        is_more = self.run is not before.run or any(
+            kind not in ("name", "hidden", "cover") or who not in before.people or (kind, who, what) not in self.facts
+            for kind, who, what in changed
+        )
+        return found, None if is_more else frozenset(PersonId(who) for _, who, _ in changed)

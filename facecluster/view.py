@@ -81,7 +81,7 @@ class View:
 
     def later(self, version: str, snapshot: PeopleSnapshot) -> View:
         """The same faces at a later moment; what is known to be the same is not reckoned anew."""
-        now, told = snapshot.following(self.snapshot), snapshot.told_otherwise_than(self.snapshot)
+        now, told = snapshot.following(self.snapshot)
         if told is None:
             return view_of(version, self.faces, now, self.blur_threshold, self.find_lists, self.known)
         found = replace(self, version=version, snapshot=now, state=told_otherwise(self.state, now, told))

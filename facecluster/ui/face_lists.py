@@ -35,6 +35,8 @@ class FaceList:
         What the component is given: JSON.
     place : Mapping[str, int]
         Row number of each tile.
+    last : list[_Compared]
+        What was compared with it last, if anything was.
     """
 
     rows: tuple[Row, ...]
@@ -66,8 +68,8 @@ class FaceList:
         """Rows beside its own: once for all windows that show the same."""
         last = next(iter(self.last), None)
         if last is None or last.rows is not rows:
-            ids = {row.id for row in rows} if len(rows) < len(self.rows) else self.place
-            gone = tuple(one for one in self.place if one not in ids) if ids is not self.place else ()
+            ids = {row.id for row in rows}
+            gone = tuple(one for one in self.place if one not in ids)
             last = _Compared(rows, self._differing(rows), gone, tuple(row.id for row in rows if row.is_hidden))
             self.last[:] = [last]
         return last
@@ -80,10 +82,10 @@ class FaceList:
         if not len(self.rows) / 2 <= len(rows) <= len(self.rows):
             return None
         # Most rows are the same objects as before, and looking into two of them costs ten times as much.
-        new, own = [row for row in rows if id(row) not in self._own], self.rows
+        new = [row for row in rows if id(row) not in self._own]
         if not all(row.id in self.place for row in new):
             return None
-        found = tuple(row for row in new if row != own[self.place[row.id]])
+        found = tuple(row for row in new if row != self.rows[self.place[row.id]])
         return found if len(found) <= _MOST_CHANGED else None
 
 

@@ -79,10 +79,10 @@ def _kept(library: str) -> _Kept:
     return _Kept()
 
 
-def arranged(tab: str, order: str, is_sharp: bool, only: tuple[FaceId, ...] | None = None) -> Arranged:
+def arranged(tab: str, order: str, only_sharp: bool, only: tuple[FaceId, ...] | None = None) -> Arranged:
     """The loose faces of a tab in an order: all, the sharp ones, or only some."""
     library, view = session.library(), session.view()
-    kept, asked = _kept(library), (tab, order, is_sharp, only, session.n_shown(_list(tab, order), AT_ONCE))
+    kept, asked = _kept(library), (tab, order, only_sharp, only, session.n_shown(_list(tab, order), AT_ONCE))
     is_quick = tab != "nobody" or order == "sharp" or kept.left.is_ready(view)
     with (
         nullcontext() if is_quick else st.spinner(f"Comparing {widgets.faces(len(view.noise_rows))} that are nobody's")
