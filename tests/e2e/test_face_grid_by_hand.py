@@ -183,6 +183,17 @@ def test_while_people_are_selected_letters_are_what_the_buttons_say(page, dashbo
     assert len(people_of(dashboard.library)) == len(before) - 1
 
 
+def merged_by_hand(page, one: int, into: int, name: str) -> None:
+    listening(page)
+    start, end = tile(page, one).locator(".crop").bounding_box(), tile(page, into).locator(".crop").bounding_box()
+    page.mouse.move(start["x"] + 60, start["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 80, end["y"] + 80, steps=8)
+    expect(page.locator(".ghost")).to_contain_text(f"Merge into {name}")
+    page.mouse.up()
+    said(page, "Merged")
+
+
 def test_dragging_a_person_onto_another_merges_them_and_undo_parts_them(page, dashboard):
     opened(page, dashboard)
     before = people_of(dashboard.library)
@@ -190,19 +201,28 @@ def test_dragging_a_person_onto_another_merges_them_and_undo_parts_them(page, da
     page.keyboard.type("Anna")
     page.keyboard.press("Enter")
     said(page, "“Anna”")
-    listening(page)
-    start, end = tile(page, 2).locator(".crop").bounding_box(), tile(page, 0).locator(".crop").bounding_box()
-    page.mouse.move(start["x"] + 60, start["y"] + 60)
-    page.mouse.down()
-    page.mouse.move(end["x"] + 80, end["y"] + 80, steps=8)
-    expect(page.locator(".ghost")).to_contain_text("Merge into Anna")
-    page.mouse.up()
-    said(page, "Merged")
+    merged_by_hand(page, 2, 0, "Anna")
     expect(tile(page, 0).locator(".line")).to_contain_text(str(before[0].n_faces + before[2].n_faces) + " faces")
     assert len(people_of(dashboard.library)) == len(before) - 1
     page.get_by_role("button", name="Undo").click()
     said(page, "Undid")
     assert len(people_of(dashboard.library)) == len(before)
+
+
+def test_the_name_of_who_became_somebody_else_is_suggested_no_more(page, dashboard, demo):
+    people = people_of(dashboard.library)
+    demo.rename(people[0].id, "Anna")
+    demo.rename(people[2].id, "Annabel")  # before the list is made, so that it holds both names
+    opened(page, dashboard)
+    tile(page, 1).focus()
+    page.keyboard.type("ann")
+    expect(page.locator(".menu .option")).to_have_count(2)
+    page.keyboard.press("Escape")
+    merged_by_hand(page, 2, 0, "Anna")
+    tile(page, 1).focus()
+    page.keyboard.type("ann")
+    expect(page.locator(".menu .option")).to_have_count(1)
+    page.keyboard.press("Escape")
 
 
 def test_a_click_opens_the_person_and_going_back_finds_the_place_again(page, dashboard):
