@@ -138,7 +138,7 @@ def test_a_port_where_nobody_listens_is_one_sentence(opened):
 
 
 def test_a_change_whose_answer_was_lost_for_good_is_there_once_when_it_is_looked_for(rest, opened):
-    store = opened(patience_s=1.0)
+    store = opened(patience_s=8.0)
     rest.faults.add(RPC + "fc_apply", Fault.lost(), times=50)
     with pytest.raises(StoreUnavailableError, match="Whether this was written shows"):
         store.apply(named(0, "Anna"))
