@@ -81,6 +81,7 @@ class Hierarchies:
         self._kept: dict[tuple[str, int], Hierarchy] = {}
         # One setting of the sliders asks for it twenty times, 8 ms each at 100,000 faces.
         self._base: _Base = ("", None, (np.empty(0, np.int64), ""))
+        self._clusters: dict[tuple[str, int, ExtractionParams], Clustering] = {}
         self._plans: dict[tuple[str, Params, bytes], Plan] = {}
         self._refined: dict[tuple[str, bytes], Refinement] = {}
         self._vectors: tuple[str, NDArray[np.float32]] = ("", np.empty((0, 0), np.float32))
@@ -195,7 +196,9 @@ class Hierarchies:
         if params.engine == "hdbscan":
             vectors = view.faces.vectors[rows]
             return rows, reference.hdbscan_clustering(vectors, params.min_samples, params.extraction)
-        return rows, extract(hierarchy, params.extraction)
+        # Each move of a slider asks for its own three times, and for those at epsilon 0.
+        key = (self.require_base(view, params.blur_threshold)[1], params.min_samples, params.extraction)
+        return rows, self._once(self._clusters, key, lambda: extract(hierarchy, params.extraction))
 
     def plan(self, view: View, params: Params, author: str, progress: Progress | None = None) -> Plan:
         """What publishing these parameters would change: clusters, the second layer, then the people there are."""

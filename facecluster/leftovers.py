@@ -170,7 +170,7 @@ class Leftovers:
     def _keep_pairs(self, view: View) -> None:
         """Pairs of loose faces that are alike at all: only faces that are loose since are compared."""
         vectors, rows = view.faces.vectors.view(np.ndarray), view.noise_rows
-        new = np.setdiff1d(rows, self._rows) if self.is_ready(view) else rows
+        new = np.setdiff1d(rows, self._rows, assume_unique=True) if self.is_ready(view) else rows
         if len(new) > _ANEW * len(rows) or not self.is_ready(view):
             self._known = {}
             known = view.lists
@@ -181,7 +181,7 @@ class Leftovers:
             )
         else:
             still = np.zeros(len(view.faces), np.bool_)
-            still[np.setdiff1d(rows, new)] = True
+            still[rows], still[new] = True, False
             old = self._pairs[still[self._pairs].all(axis=1)]
             among = alike_pairs(vectors, LAW.least, new)
             self._pairs = np.concatenate([old, among, alike_pairs(vectors, LAW.least, new, np.flatnonzero(still))])

@@ -77,8 +77,14 @@ class LooseFaces(Sequence[LooseFace]):
     def __getitem__(self, at: int | slice) -> LooseFace | LooseFaces:
         if isinstance(at, slice):
             return self.take(at)
-        place = range(len(self))[at]
-        return next(iter(self.take(slice(place, place + 1))))
+        person, near = int(self.person[at]), int(self.near[at])
+        return LooseFace(
+            self.all_ids[self.rows[at]],
+            self.people[person] if person >= 0 else None,
+            self.all_ids[near] if near >= 0 else None,
+            float(self.away[at]),
+            float(self.cosine[at]),
+        )
 
     def __iter__(self) -> Iterator[LooseFace]:
         ids, people = self.all_ids, self.people

@@ -37,7 +37,7 @@ from facecluster.decisions import Draft, person_id
 from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, PersonId, Question, Run
 from facecluster.plan import CRUMB, Lines, Plan
 from facecluster.row_state import RowState
-from facecluster.tally import Pairs, Tally, count, pairs_of
+from facecluster.tally import Pairs, Tally, count, distinct, pairs_of
 
 
 @dataclass
@@ -298,13 +298,13 @@ def _meetings(match: _Match, outcome: Tally, asked: set[int]) -> tuple[set[tuple
     is_asked[list(asked)] = True
     at_home = outcome.where(outcome.home[:-1], np.arange(match.n_people))
     at_home = at_home[is_asked & (at_home >= 0)]
-    clusters = np.unique(outcome.cluster[at_home])
+    clusters = distinct(outcome.cluster[at_home])
     # New here, or nobody that the curator knows: unasked, the heir would be swallowed at the next plan.
     heirs = match.heirs[clusters]
     heirs = outcome.where(clusters, np.where(np.append(is_protected, True)[heirs], -1, heirs))
     by_size = np.lexsort((outcome.first, -outcome.n, outcome.cluster))
     largest = by_size[np.searchsorted(outcome.cluster, clusters)]
-    met = np.unique(np.concatenate([at_home, heirs[heirs >= 0], largest]))
+    met = distinct(np.concatenate([at_home, heirs[heirs >= 0], largest]))
     met = met[np.bincount(outcome.cluster[met])[outcome.cluster[met]] > 1]
     is_unnamed = ~is_named[outcome.person[met]]
     met = met[np.lexsort((outcome.first[met], -outcome.n[met], is_unnamed, outcome.cluster[met]))]

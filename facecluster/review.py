@@ -37,6 +37,7 @@ from facecluster.doubts import (
     n_together,
 )
 from facecluster.model import FaceId, PersonId
+from facecluster.tally import distinct
 from facecluster.view import View
 
 AskKind = Literal["same", "keep", "belongs", "noise", "split"]
@@ -118,7 +119,7 @@ class Queue:
     @cached_property
     def n_faces(self) -> int:
         """Faces that some question is about."""
-        return len(np.unique(self._rows[0]))
+        return len(distinct(self._rows[0]))
 
     @cached_property
     def likely_same(self) -> Mapping[PersonId, Collection[PersonId]]:

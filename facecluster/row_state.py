@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from facecluster.clustering import RowFacts
 from facecluster.decisions import people_in, resolve
 from facecluster.model import FaceId, FaceSet, Kind, Link, PeopleSnapshot, PersonId, Question
+from facecluster.tally import distinct
 
 # `live_labels` of a face that came after the live run.
 UNSEEN = -3
@@ -218,10 +219,10 @@ def _links(snapshot: PeopleSnapshot, faces: FaceSet, wanted: Link) -> NDArray[np
 def _open_questions(snapshot: PeopleSnapshot, state: RowState, live_label: NDArray[np.int32]) -> tuple[Question, ...]:
     """Questions of the live run that nobody answered, about who the people are by now; each one once."""
     number = {person: i for i, person in enumerate(state.people)}
-    present = {state.people[p] for p in np.unique(state.owner[state.owner >= 0])}
+    present = {state.people[p] for p in distinct(state.owner[state.owner >= 0])}
     # What clustering does not hold together: a face pinned since is settled, and so is one that was taken away.
     loose = (live_label < 0) & (live_label != UNSEEN) & (state.pin < 0) & (state.owner >= 0)
-    has_loose = {state.people[p] for p in np.unique(state.owner[loose])}
+    has_loose = {state.people[p] for p in distinct(state.owner[loose])}
     found: dict[str, Question] = {}
     for asked in snapshot.run.questions if snapshot.run else ():
         person = resolve(snapshot, asked.person)

@@ -130,9 +130,9 @@ def widened(
     ]
     people = set(owner[rows].tolist()) - {-1}
     others = {other for person in people for other in likely.get(person, ())} - people
-    seen = np.concatenate([rows, leave_out])
-    same = np.setdiff1d(np.flatnonzero(np.isin(owner, list(people))), seen)
-    suggested = np.setdiff1d(np.flatnonzero(np.isin(owner, list(others))), seen)
+    is_left = np.ones(len(owner), np.bool_)
+    is_left[rows] = is_left[leave_out] = False
+    same, suggested = (np.flatnonzero(is_left & np.isin(owner, list(some))) for some in (people, others))
     return [
         *hits,
         *_hits(vectors, owner, query, same, "same person"),

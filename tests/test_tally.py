@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from facecluster.tally import count, pairs_of, stable_order
+from facecluster.tally import count, distinct, pairs_of, stable_order
 
 N_CLUSTERS, N_PEOPLE = 6, 5
 
@@ -49,3 +49,10 @@ def test_equal_keys_stay_in_their_order():
     keys = np.random.default_rng(0).integers(-3, 9, 1000).astype(np.int32)
     assert np.array_equal(stable_order(keys), np.argsort(keys, kind="stable"))
     assert not len(stable_order(keys[:0]))
+
+
+def test_distinct_numbers_are_those_of_numpy(rows):
+    for column in (*rows, rows[0].astype(np.int64) - 2**40):
+        found = distinct(column)
+        assert found.dtype == column.dtype
+        assert np.array_equal(found, np.unique(column))

@@ -36,7 +36,8 @@ def impossible_pairs(labels: Labels, photo: NDArray[np.int32]) -> int:
     int
         Pairs; noise and unknown photos make none.
     """
-    _, _, counts = _shared(labels, photo)
+    key = np.sort(_of_photo_in_cluster(labels, photo)[1])
+    counts = np.diff(np.append(np.flatnonzero(np.diff(key, prepend=-1)), len(key)))
     return int((counts * (counts - 1) // 2).sum())
 
 
@@ -61,19 +62,24 @@ def impossible_pair_rows(labels: Labels, photo: NDArray[np.int32]) -> NDArray[np
 
 def _shared(labels: Labels, photo: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Rows grouped by (cluster, photo): the rows, and where each group of two or more starts and how many it has."""
+    rows, key = _of_photo_in_cluster(labels, photo)
+    order = np.argsort(key, kind="stable")
+    rows, key = rows[order], key[order]
+    starts = np.flatnonzero(np.diff(key, prepend=-1))
+    counts = np.diff(np.append(starts, len(key)))
+    several = counts > 1
+    return rows, starts[several], counts[several]
+
+
+def _of_photo_in_cluster(labels: Labels, photo: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that are in a cluster and of a known photo, and a number that is equal for those of one (cluster, photo)."""
     if len(labels) != len(photo):
         raise InputError(
             f"There are {len(labels):,} labels but {len(photo):,} photo numbers. Nothing was counted. "
             "Give one photo number (or -1) for each face."
         )
     rows = np.flatnonzero((labels != NOISE) & (photo >= 0))
-    key = (labels[rows].astype(np.int64) << 32) | photo[rows]
-    order = np.argsort(key, kind="stable")
-    rows, key = rows[order], key[order]
-    starts = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.empty(0, np.int64)
-    counts = np.diff(np.append(starts, len(key)))
-    several = counts > 1
-    return rows, starts[several], counts[several]
+    return rows, _key(labels[rows], photo[rows])
 
 
 @njit(nogil=True, cache=True)

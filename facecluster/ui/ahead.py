@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 from facecluster.errors import FaceClusterError
 
 V = TypeVar("V")
-# Before each: the browser asks for the pictures of what was just drawn, and a hand may be on its way.
+# Before each: the browser asks for the pictures of what was just drawn, and a hand may be on its way. And it waits for
+# as long as the one before took: where nobody came for that long, nobody is likely to come while this one is made.
 _PAUSE_S = 0.2
 _IDLE_S = 60.0
 
@@ -36,8 +37,8 @@ def page_is_drawn() -> Iterator[None]:
             _drawn_at = time.monotonic()
 
 
-def _is_busy() -> bool:
-    return _n_drawn > 0 or time.monotonic() - _drawn_at < _PAUSE_S
+def _is_quiet(seconds: float) -> bool:
+    return _n_drawn == 0 and time.monotonic() - _drawn_at >= seconds
 
 
 class Kept(Generic[V]):
@@ -74,18 +75,21 @@ class Kept(Generic[V]):
                     self._worker = None
 
     def _go_on(self) -> None:
+        pause_s = _PAUSE_S
         while True:
             with self._lock:
                 while not self._next:
                     if not self._lock.wait(_IDLE_S):
                         self._worker = None  # under the lock: who asks from now on starts another
                         return
-                if self._lock.wait(_PAUSE_S) or not self._next or _is_busy():
+                if self._lock.wait(_PAUSE_S) or not self._next or not _is_quiet(pause_s):
                     continue  # something else is wanted
                 key, make = self._next.pop(0)
+            began = time.monotonic()
             # Who asks for it gets the same error, and says it.
             with suppress(FaceClusterError, OSError):
                 self._made(key, make)
+                pause_s = max(_PAUSE_S, time.monotonic() - began)
 
     def _made(self, key: str, make: Callable[[], V]) -> V:
         with self._lock:

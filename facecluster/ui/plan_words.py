@@ -295,7 +295,7 @@ def summary(plan: Plan, told: Sequence[Story]) -> tuple[str, str]:
     taken = changed & (plan.after < 0)
     parts = []
     if written.any():
-        people = len(np.unique(plan.after[written]))
+        people = int(np.count_nonzero(np.bincount(plan.after[written])))
         parts.append(f"writes {faces(int(written.sum()))} into {plural(people, 'person', 'people')}")
     if taken.any():
         parts.append(f"leaves {faces(int(taken.sum()))} to nobody")

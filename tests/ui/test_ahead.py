@@ -125,3 +125,23 @@ def test_nothing_is_made_ahead_while_anybody_looks_at_a_page(monkeypatch):
             time.sleep(0.1)
         assert made.keys == ["a"]
     until(lambda: made.keys == ["a", "b"])
+
+
+def test_the_next_is_made_after_a_pause_as_long_as_the_one_before_took(monkeypatch):
+    monkeypatch.setattr(ahead, "_PAUSE_S", 0.05)
+    began, kept, may_end = [], Kept[str](9), threading.Event()
+
+    def slow() -> str:
+        began.append(time.monotonic())
+        may_end.wait(20)
+        time.sleep(0.5)
+        return "slow"
+
+    kept.ahead([("slow", slow), ("next", lambda: str(began.append(time.monotonic())))])
+    until(lambda: began)
+    with page_is_drawn():
+        may_end.set()
+        until(kept._found["slow"].done)
+    drawn = time.monotonic()
+    until(lambda: len(began) == 2)
+    assert began[1] - drawn >= 0.4
