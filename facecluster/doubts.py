@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from facecluster.clustering import impossible_pair_rows
 from facecluster.model import BLURRED, PersonId
+from facecluster.tally import stable_order
 from facecluster.view import View
 
 # Mean cosine at which two large groups are one person as often as not, how quickly that becomes sure, and how much more
@@ -286,14 +287,14 @@ def _barred(view: View, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
     owned = np.flatnonzero(state.owner[rows] >= 0)
     ruled_out = state.not_person[place[state.not_person[:, 0]] >= 0]
     in_photos = np.flatnonzero((state.owner >= 0) & (photo >= 0))
-    in_photos = in_photos[np.argsort(photo[in_photos], kind="stable")]
+    in_photos = in_photos[stable_order(photo[in_photos])]
     start, stop = (np.searchsorted(photo[in_photos], photo[rows], side) for side in ("left", "right"))
     count = np.where(photo[rows] >= 0, stop - start, 0)
     offset = np.arange(count.sum()) - np.repeat(count.cumsum() - count, count)
     mates = in_photos[np.repeat(start, count) + offset]
     face = np.concatenate([owned, place[ruled_out[:, 0]], np.repeat(np.arange(len(rows)), count)])
     person = np.concatenate([state.owner[rows[owned]], ruled_out[:, 1], state.owner[mates]]).astype(np.int64)
-    order = np.argsort(face, kind="stable")
+    order = stable_order(face)
     return face[order], person[order]
 
 

@@ -27,6 +27,7 @@ from facecluster.clustering.leftover import Group, Law, alike_groups, alike_pair
 from facecluster.doubts import MIDDLE, SMALL
 from facecluster.loose import LooseFaces
 from facecluster.model import FaceId, PersonId
+from facecluster.tally import stable_order
 from facecluster.view import View
 
 # Two groups become one where they are one person as often as not, by what Review asks by: 0.02 below where the second
@@ -212,7 +213,7 @@ class Leftovers:
 def _keys(rows: NDArray[np.int64], apart: NDArray[np.int32], part: NDArray[np.int32]) -> dict[int, _Key]:
     """For each part of the graph of pairs what its groups depend on: its rows, and which of them are two people."""
     apart_in = {at: apart[part[apart[:, 0]] == at].tobytes() for at in np.unique(part[apart[:, 0]]).tolist()}
-    rows = rows[np.argsort(part[rows], kind="stable")]
+    rows = rows[stable_order(part[rows])]
     starts = np.flatnonzero(np.diff(part[rows], prepend=-1))
     return {
         at: (rows[low:high].tobytes(), apart_in.get(at, b""))
@@ -278,7 +279,7 @@ def person_sections(faces: LooseFaces, mark: float) -> Sections:
     _, first, of = np.unique(faces.person, return_index=True, return_inverse=True)
     turn = np.empty_like(first)
     turn[np.argsort(first)] = np.arange(len(first))
-    some = faces.take(np.argsort(turn[of], kind="stable"))
+    some = faces.take(stable_order(turn[of]))
     starts = np.flatnonzero(np.diff(some.person, prepend=-2))
     cut = np.where(some.person[starts] >= 0, mark, np.nan)
     return Sections(some, some.cosine, np.append(starts, len(some)), cut, np.zeros(len(starts), np.bool_))

@@ -46,8 +46,9 @@ def _owner_numbers(snapshot: PeopleSnapshot, faces: FaceSet, number: Mapping[Per
     if snapshot.run is not None:
         given, code = snapshot.run.owners
         at = snapshot.run.rows_in(faces)
-        now = np.array([*(number.get(resolve(snapshot, person), -1) for person in given), -1], np.int32)
-        found[at[at >= 0]] = now[code[at >= 0]]
+        # Nearly all of them live, and of the others it has to be found out who they are by now.
+        now = [number[p] if p in number else number.get(resolve(snapshot, p), -1) for p in given]
+        found[at[at >= 0]] = np.array([*now, -1], np.int32)[code[at >= 0]]
     for face, other, _ in snapshot.of_kind("not_person"):
         row = faces.row.get(FaceId(face), -1)
         if row >= 0 and found[row] >= 0 and found[row] == number.get(resolve(snapshot, PersonId(other)), -1):

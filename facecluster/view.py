@@ -23,6 +23,7 @@ from facecluster.model import BLURRED, FaceId, FaceSet, PeopleSnapshot, Person, 
 from facecluster.nearest import Lists, Nearest, nearest_after, nearest_of
 from facecluster.row_state import UNSEEN, RowState, live_labels, owners, row_state, told_otherwise
 from facecluster.search import cosine, distances
+from facecluster.tally import stable_order
 
 Sort = Literal["most faces", "fewest faces", "name", "unnamed first"]
 FaceOrder = Literal["certainty", "photo", "folder"]
@@ -105,7 +106,7 @@ class View:
         if before is not None and self.state.owns_as(before.state):
             return before.rows
         owner = self.state.owner
-        order = np.argsort(owner, kind="stable")
+        order = stable_order(owner)
         ends = np.searchsorted(owner[order], np.arange(len(self.state.people) + 1))
         return [order[ends[p] : ends[p + 1]] for p in range(len(self.state.people))]
 

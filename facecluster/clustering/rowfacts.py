@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -194,9 +195,20 @@ def _resolved(into: NDArray[np.int64], cluster: int) -> int:
 
 def by_cluster(label: Rows, by_rank: Rows, n_clusters: int) -> tuple[Rows, NDArray[np.int64]]:
     """Rows by cluster, by rank within each, and where each cluster starts."""
-    order = by_rank[label[by_rank] >= 0]
-    order = order[np.argsort(label[order], kind="stable")]
-    return order, np.searchsorted(label[order], np.arange(n_clusters + 1))
+    starts = np.append(0, np.cumsum(np.bincount(label[label >= 0], minlength=n_clusters)))
+    order: Rows = _placed(label, by_rank, starts[:-1].copy(), int(starts[-1]))
+    return order, starts
+
+
+# Counted, not compared: of 100,000 rows 2 ms instead of 12, three times at each move of a slider.
+@njit(nogil=True, cache=True)
+def _placed(label, by_rank, free, n):  # type: ignore[no-untyped-def]
+    order = np.empty(n, np.int32)
+    for row in by_rank:
+        if label[row] >= 0:
+            order[free[label[row]]] = row
+            free[label[row]] += 1
+    return order
 
 
 def ranks(by_rank: Rows) -> Rows:
