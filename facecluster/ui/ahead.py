@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from facecluster.errors import FaceClusterError
 
 V = TypeVar("V")
-# Before each: the browser asks for the pictures of what was just drawn, and a hand may be on its way. And it waits for
-# as long as the one before took: where nobody came for that long, nobody is likely to come while this one is made.
+# Before each: a hand may be on its way. And it waits for as long as the one before took: where nobody came for that
+# long, nobody is likely to come while this one is made.
 _PAUSE_S = 0.2
 _IDLE_S = 60.0
 
@@ -25,7 +25,7 @@ _drawn_at = 0.0
 
 @contextmanager
 def page_is_drawn() -> Iterator[None]:
-    """Within, somebody waits for a page, of whatever session: nobody's next step is worth another's time."""
+    """Within, somebody waits for a page or a picture of one: nobody's next step is worth another's time."""
     global _n_drawn, _drawn_at
     with _lock:
         _n_drawn += 1

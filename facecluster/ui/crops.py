@@ -31,6 +31,7 @@ from facecluster.model import FaceId, FaceSet
 from facecluster.service import Service
 from facecluster.ui import sign_in
 from facecluster.ui.addresses import address_of_face
+from facecluster.ui.ahead import page_is_drawn
 from facecluster.view import View
 
 # Pixels a side: a thumbnail, a tile, a tile on a fine screen. Only these, so that nobody fills the cache with others.
@@ -157,7 +158,8 @@ def address(base: str, name: str, size: int = SIZES[1]) -> str:
 
 
 async def _picture(request: Request) -> Response:
-    return await run_sync(_answer, request, limiter=_at_once())
+    with page_is_drawn():
+        return await run_sync(_answer, request, limiter=_at_once())
 
 
 @lru_cache(maxsize=1)
