@@ -120,12 +120,21 @@ class Hierarchies:
     ) -> tuple[NDArray[np.int64], Hierarchy]:
         """Clustered rows and their hierarchy; built now where there is none."""
         rows, fingerprint = self.require_base(view, blur_threshold)
+        return rows, self._of_base(view, rows, fingerprint, min_samples, progress)
 
+    def _of_base(
+        self,
+        view: View,
+        rows: NDArray[np.int64],
+        fingerprint: str,
+        min_samples: int,
+        progress: Progress | None = None,
+    ) -> Hierarchy:
         def make() -> Hierarchy:
             with self._cache.as_of(view.snapshot.revision):
                 return self._cache.hierarchy(view.faces.vectors[rows], fingerprint, min_samples, progress)
 
-        return rows, self._once(self._kept, (fingerprint, min_samples), make)
+        return self._once(self._kept, (fingerprint, min_samples), make)
 
     def lists(self, view: View) -> Lists | None:
         """Saved neighbour lists of the faces that the live run clustered; None where no hierarchy is saved."""
@@ -192,12 +201,13 @@ class Hierarchies:
         self, view: View, params: Params, progress: Progress | None = None
     ) -> tuple[NDArray[np.int64], Clustering]:
         """Clustered rows, and their clusters as HDBSCAN alone has them."""
-        rows, hierarchy = self.get(view, params.blur_threshold, params.min_samples, progress)
+        rows, fingerprint = self.require_base(view, params.blur_threshold)
+        hierarchy = self._of_base(view, rows, fingerprint, params.min_samples, progress)
         if params.engine == "hdbscan":
             vectors = view.faces.vectors[rows]
             return rows, reference.hdbscan_clustering(vectors, params.min_samples, params.extraction)
         # Each move of a slider asks for its own three times, and for those at epsilon 0.
-        key = (self.require_base(view, params.blur_threshold)[1], params.min_samples, params.extraction)
+        key = (fingerprint, params.min_samples, params.extraction)
         return rows, self._once(self._clusters, key, lambda: extract(hierarchy, params.extraction))
 
     def plan(self, view: View, params: Params, author: str, progress: Progress | None = None) -> Plan:
@@ -224,8 +234,8 @@ class Hierarchies:
         """What the second layer makes of these clusters; None where HDBSCAN alone is wanted."""
         if not params.refine or params.engine == "hdbscan":
             return None
-        rows, hierarchy = self.get(view, params.blur_threshold, params.min_samples)
-        _, fingerprint = self.require_base(view, params.blur_threshold)
+        rows, fingerprint = self.require_base(view, params.blur_threshold)
+        hierarchy = self._of_base(view, rows, fingerprint, params.min_samples)
         said = (facts.pins, facts.not_person, facts.same, facts.different, facts.photo)
         digest = sha256(b"".join(part.tobytes() for part in (clusters.labels, *said)))
         digest.update(f"{[len(part) for part in said]} {params.min_samples} {params.min_cluster_size}".encode())

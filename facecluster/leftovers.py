@@ -182,7 +182,8 @@ class Leftovers:
             )
         else:
             still = np.zeros(len(view.faces), np.bool_)
-            still[rows], still[new] = True, False
+            still[rows] = True
+            still[new] = False
             old = self._pairs[still[self._pairs].all(axis=1)]
             among = alike_pairs(vectors, LAW.least, new)
             self._pairs = np.concatenate([old, among, alike_pairs(vectors, LAW.least, new, np.flatnonzero(still))])

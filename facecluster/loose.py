@@ -77,19 +77,20 @@ class LooseFaces(Sequence[LooseFace]):
     def __getitem__(self, at: int | slice) -> LooseFace | LooseFaces:
         if isinstance(at, slice):
             return self.take(at)
-        person, near = int(self.person[at]), int(self.near[at])
-        return LooseFace(
-            self.all_ids[self.rows[at]],
-            self.people[person] if person >= 0 else None,
-            self.all_ids[near] if near >= 0 else None,
-            float(self.away[at]),
-            float(self.cosine[at]),
-        )
+        return self._face(*(column[at].item() for column in self._columns))
 
     def __iter__(self) -> Iterator[LooseFace]:
-        ids, people = self.all_ids, self.people
-        columns = (self.rows, self.person, self.near, self.away, self.cosine)
-        for row, p, at, away, cosine in zip(*(column.tolist() for column in columns), strict=True):
-            yield LooseFace(
-                ids[row], people[p] if p >= 0 else None, ids[at] if at >= 0 else None, away, cosine
-            )  # fmt: skip
+        return map(self._face, *(column.tolist() for column in self._columns))
+
+    @property
+    def _columns(self) -> tuple[NDArray[np.generic], ...]:
+        return self.rows, self.person, self.near, self.away, self.cosine
+
+    def _face(self, row: int, person: int, near: int, away: float, cosine: float) -> LooseFace:
+        return LooseFace(
+            self.all_ids[row],
+            self.people[person] if person >= 0 else None,
+            self.all_ids[near] if near >= 0 else None,
+            away,
+            cosine,
+        )

@@ -35,9 +35,8 @@ SIZES = (100_000, 10_000)  # faces
 MOST_S: dict[Kind, float] = {"view": 1.0, "extract": 2.0}  # at the 95th percentile
 MOST_GROWTH = 1.10
 BACK_WITHIN_S = 180.0
-_NO_TLS = ssl.SSLContext(
-    ssl.PROTOCOL_TLS_CLIENT
-)  # everything is on this machine; to read certificates takes 50 x 20 ms
+# Everything is on this machine, and fifty clients that read the certificates take a second.
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 N_SETTINGS = 12  # plans that the server keeps for going back
 ARRIVE_S = 20.0  # fifty curators do not come in the same second
 OWNER = Owner("local", "face")

@@ -36,8 +36,7 @@ def impossible_pairs(labels: Labels, photo: NDArray[np.int32]) -> int:
     int
         Pairs; noise and unknown photos make none.
     """
-    key = np.sort(_of_photo_in_cluster(labels, photo)[1])
-    counts = np.diff(np.append(np.flatnonzero(np.diff(key, prepend=-1)), len(key)))
+    _, counts = np.unique(_of_photo_in_cluster(labels, photo)[1], return_counts=True)
     return int((counts * (counts - 1) // 2).sum())
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from facecluster.model import PersonId, Question
 from facecluster.plan import CRUMB, Plan, PlanLine, RowGroups, rows_by_person
+from facecluster.tally import distinct
 from facecluster.ui.widgets import faces, plural
 from facecluster.view import View
 
@@ -295,7 +296,7 @@ def summary(plan: Plan, told: Sequence[Story]) -> tuple[str, str]:
     taken = changed & (plan.after < 0)
     parts = []
     if written.any():
-        people = int(np.count_nonzero(np.bincount(plan.after[written])))
+        people = len(distinct(plan.after[written]))
         parts.append(f"writes {faces(int(written.sum()))} into {plural(people, 'person', 'people')}")
     if taken.any():
         parts.append(f"leaves {faces(int(taken.sum()))} to nobody")
