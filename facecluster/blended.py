@@ -7,14 +7,14 @@ share a photo with another face of the person as would make a half that matters.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from facecluster.clustering import impossible_pair_rows
 from facecluster.doubts import LIKELIER_THAN_NOT, halves_of, matters
-from facecluster.model import FaceSet, PersonId
+from facecluster.model import PersonId
+from facecluster.tally import distinct
 from facecluster.view import View
 
 
@@ -61,43 +61,50 @@ def _n_twice(view: View, person: PersonId) -> int:
     return len(np.unique(photo[pairs[doubtful, 0]]))
 
 
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is known at one moment: who looks like two people, and whom nobody has looked at yet."""
+
+    view: View
+    found: dict[PersonId, Blend]
+    left: frozenset[PersonId]
+
+
 class Blends:
     """Everybody in a library who looks like two people, kept from one moment to the next: most stay as they were."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._faces: FaceSet | None = None
-        self._known: Mapping[bytes, Blend | None] = {}
-        self._last: tuple[View, dict[PersonId, Blend]] | None = None
+        self._last: _Known | None = None
 
     def so_far(self, view: View) -> tuple[dict[PersonId, Blend], int]:
         """Those of whom it is known, by person, and of how many people it is not known yet."""
-        last = self._last
-        if last is not None and last[0].faces is view.faces and _is_the_same(last[0], view):
-            return last[1], 0
-        known = self._known if self._faces is view.faces else {}
-        marks = {person: _mark(view, person) for person in view.state.people}
-        blends = {person: known.get(mark) for person, mark in marks.items()}
-        found = {person: blend for person, blend in blends.items() if blend is not None}
-        n_left = sum(mark not in known for mark in marks.values())
-        self._last = (view, found) if not n_left else None
-        return found, n_left
+        known = self._as_of(view)
+        return known.found, len(known.left)
 
     def look(self, view: View) -> None:
         """Find out about everybody of whom it is not known."""
         with self._lock:
-            known = self._known if self._faces is view.faces else {}
-            now: dict[bytes, Blend | None] = {}
-            for person in view.state.people:
-                mark = _mark(view, person)
-                now[mark] = known[mark] if mark in known else blend_of(view, person)
-            self._known, self._faces = now, view.faces
+            known = self._as_of(view)
+            found = {person: blend for person in known.left if (blend := blend_of(view, person)) is not None}
+            self._last = _Known(view, {**known.found, **found}, frozenset())
+
+    def _as_of(self, view: View) -> _Known:
+        last = self._last
+        if last is None or last.view.faces is not view.faces:
+            last = _Known(view, {}, frozenset(view.state.people))
+        elif last.view is not view:
+            left = view.number.keys() & (last.left | _touched(last.view, view))
+            kept = view.number.keys() - left
+            last = _Known(view, {p: blend for p, blend in last.found.items() if p in kept}, frozenset(left))
+        self._last = last
+        return last
 
 
-def _is_the_same(before: View, now: View) -> bool:
-    return now.state.owns_as(before.state) and np.array_equal(now.state.pin, before.state.pin)
-
-
-def _mark(view: View, person: PersonId) -> bytes:
-    rows = view.rows(person)
-    return rows.tobytes() + view.state.pin[rows].tobytes()
+def _touched(before: View, now: View) -> set[PersonId]:
+    """Who gained or lost faces, or confirmations of them."""
+    a, b = before.state, now.state
+    number = b.numbers_since(a)
+    changed = (number[a.owner] != b.owner) | ((a.pin < 0) != (b.pin < 0))
+    people = np.concatenate([b.owner[changed], number[a.owner[changed]]])
+    return {b.people[p] for p in distinct(people[people >= 0]).tolist()}

@@ -160,7 +160,7 @@ def doubts_after(old: Doubts, view: View) -> Doubts:
     """The same for a later moment, from what was known: only whoever something changed about is looked at."""
     if view.faces is not old.view.faces:
         return doubts_of(view)
-    number = np.array([view.number.get(person, -1) for person in old.view.state.people] + [-1], np.int32)
+    number = view.state.numbers_since(old.view.state)
     changed = _changed_rows(old.view, view, number)
     people = np.concatenate([view.state.owner[changed], number[old.view.state.owner[changed]]])
     touched = np.unique(people[people >= 0])

@@ -30,7 +30,7 @@ from facecluster.compute import ComputeCache, erased_meanwhile
 from facecluster.model import BLURRED
 from facecluster.nearest import Lists
 from facecluster.plan import Plan, measured
-from facecluster.ports import Progress
+from facecluster.ports import Progress, part_of
 from facecluster.reconcile import reconcile
 from facecluster.suggest import Setting, StabilityMap, stability_map
 from facecluster.view import View
@@ -178,7 +178,11 @@ class Hierarchies:
 
     def has_stability(self, view: View, params: Params, default: Params, live: Sequence[int]) -> bool:
         """Whether `stability` answers at once."""
-        return self._cache.has_stability(self._stability_address(view, params, default, live)[1])
+        return self._cache.has_stability(self.stability_address(view, params, default, live))
+
+    def stability_address(self, view: View, params: Params, default: Params, live: Sequence[int]) -> str:
+        """What `stability` is kept under now: another one where anything is different that it depends on."""
+        return self._stability_address(view, params, default, live)[1]
 
     def _stability_address(
         self, view: View, params: Params, default: Params, live: Sequence[int]
@@ -196,6 +200,28 @@ class Hierarchies:
         rows, _ = self.require_base(view, blur_threshold)
         photo = view.faces.photo_number[rows]
         return np.where(view.state.is_masked[rows], -1, photo).astype(np.int32)
+
+    def map(self, view: View, progress: Progress | None = None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows and places, shape (n, 2), of the faces on the map."""
+        rows, fingerprint = self.require_base(view, view.live_blur_threshold)
+        with self._cache.as_of(view.snapshot.revision):
+            return rows, self._cache.map(view.faces.vectors[rows], fingerprint, progress)
+
+    def has_map(self, view: View) -> bool:
+        """Whether `map` answers at once."""
+        base = self.base(view, view.live_blur_threshold)
+        return base is not None and self._cache.has_map(base[1])
+
+    def verify(self, view: View, params: Params, progress: Progress | None = None) -> reference.Verification:
+        """Check tree and labels against the hdbscan package."""
+        rows, hierarchy = self.get(view, params.blur_threshold, params.min_samples, part_of(progress, 0.0, 0.2))
+        vectors = view.faces.vectors[rows]
+        return reference.verify(vectors, hierarchy, params.min_samples, params.extraction, part_of(progress, 0.2, 1.0))
+
+    def n_masked(self, view: View) -> int:
+        """Faces that were set aside since the live run's hierarchy was built."""
+        base = self.base(view, view.live_blur_threshold)
+        return 0 if base is None else int(view.state.is_masked[base[0]].sum())
 
     def clusters(
         self, view: View, params: Params, progress: Progress | None = None

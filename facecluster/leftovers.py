@@ -320,7 +320,7 @@ def look_alike_now(before: View, now: View) -> tuple[PersonId, tuple[FaceId, ...
     """
     if before.faces is not now.faces or not now.is_near_known or now.state.owns_as(before.state):
         return None
-    renumbered = np.array([now.number.get(person, -1) for person in before.state.people] + [-1], np.int32)
+    renumbered = now.state.numbers_since(before.state)
     owner = now.state.owner
     people = np.unique(owner[(owner >= 0) & (owner != renumbered[before.state.owner])])
     if len(people) != 1:

@@ -93,8 +93,7 @@ def nearest_after(
     old: Nearest, vectors: NDArray[np.float32], state: RowState, rows: NDArray[np.int64], lists: Lists | None = None
 ) -> Nearest:
     """The same for a later moment of the same faces, from what was known."""
-    number = {person: i for i, person in enumerate(state.people)}
-    renumbered = np.array([number.get(person, -1) for person in old.state.people] + [-1], np.int32)
+    renumbered = state.numbers_since(old.state)
     was = renumbered[old.state.owner]
     came = (state.owner >= 0) & (was != state.owner)
     if came.mean() > _ANEW:

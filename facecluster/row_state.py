@@ -124,6 +124,13 @@ class RowState:
     questions: tuple[Question, ...]
     keeps: tuple[Question, ...]
 
+    def numbers_since(self, before: RowState) -> NDArray[np.int32]:
+        """Person number of each one at an earlier moment, -1 for who is gone; that of nobody (-1) comes last."""
+        if before.people == self.people:
+            return np.append(np.arange(len(self.people)), -1).astype(np.int32)
+        number = {person: i for i, person in enumerate(self.people)}
+        return np.array([number.get(person, -1) for person in before.people] + [-1], np.int32)
+
     def owns_as(self, other: RowState) -> bool:
         """Whether every face is whose it is at the other moment: a name is the change most often made."""
         return self.people == other.people and np.array_equal(self.owner, other.owner)

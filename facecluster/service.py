@@ -38,7 +38,10 @@ _RETRIES = 5
 
 
 class Service:
-    """One user's library."""
+    """One user's library.
+
+    `last` is the view at the last look, None before the first.
+    """
 
     def __init__(
         self, user: UserId, settings: Settings, faces: FaceStore, people: PeopleStore, cache: ComputeCache
@@ -49,7 +52,7 @@ class Service:
         self._people = people
         self._cache = cache
         self._lock = threading.RLock()
-        self._view: View | None = None
+        self.last: View | None = None
         self._held = threading.local()
         self._hierarchies = Hierarchies(cache)
         home = user_folder(settings.library, user)
@@ -68,16 +71,23 @@ class Service:
         held: View | None = getattr(self._held, "view", None)
         if held is not None:
             return held
+        known = self.last
+        # Not under the lock: to ask takes several turns of the interpreter, and fifty pages waited for each other's.
+        if known is not None and known.version == self._version():
+            return known
         with self._lock:
-            version = f"{self._faces.version()}/{self._people.revision()}"
-            if self._view is None or self._view.version != version:
+            version = self._version()
+            if self.last is None or self.last.version != version:
                 generation = version.split("/")[0]
-                old = self._view if self._view and self._view.version.split("/")[0] == generation else None
+                old = self.last if self.last and self.last.version.split("/")[0] == generation else None
                 faces, snapshot = old.faces if old else self._faces.read(), self._people.read()
                 version, blur = f"{generation}/{snapshot.revision}", self.settings.blur_threshold
                 lists = self._hierarchies.lists
-                self._view = old.later(version, snapshot) if old else view_of(version, faces, snapshot, blur, lists)
-            return self._view
+                self.last = old.later(version, snapshot) if old else view_of(version, faces, snapshot, blur, lists)
+            return self.last
+
+    def _version(self) -> str:
+        return f"{self._faces.version()}/{self._people.revision()}"
 
     @contextmanager
     def held(self) -> Iterator[View]:
@@ -152,7 +162,7 @@ class Service:
     def _forget(self) -> None:
         """Let go of what is kept in memory of the faces as they were."""
         with self._lock:
-            self._view, self._hierarchies = None, Hierarchies(self._cache)
+            self.last, self._hierarchies = None, Hierarchies(self._cache)
 
     def open_demo(self, progress: Progress | None = None) -> None:
         """Fill an empty library with the drawn faces, cluster them and publish; a filled one is left alone."""
@@ -216,6 +226,10 @@ class Service:
         """Whether `stability` answers at once."""
         return self._hierarchies.has_stability(self.view(), params, self.defaults, LIVE_MIN_SAMPLES)
 
+    def stability_address(self, params: Params) -> str:
+        """The same for as long as `stability` is."""
+        return self._hierarchies.stability_address(self.view(), params, self.defaults, LIVE_MIN_SAMPLES)
+
     def publish(self, plan: Plan, author: str = "") -> int:
         """Write exactly this plan, all or nothing; returns the new revision.
 
@@ -228,32 +242,20 @@ class Service:
 
     def map(self, progress: Progress | None = None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and places, shape (n, 2), of the faces on the map."""
-        view = self.view()
-        rows, fingerprint = self._hierarchies.require_base(view, view.live_blur_threshold)
-        with self._cache.as_of(view.snapshot.revision):
-            return rows, self._cache.map(view.faces.vectors[rows], fingerprint, progress)
+        return self._hierarchies.map(self.view(), progress)
 
     def has_map(self) -> bool:
         """Whether `map` answers at once."""
-        view = self.view()
-        base = self._hierarchies.base(view, view.live_blur_threshold)
-        return base is not None and self._cache.has_map(base[1])
+        return self._hierarchies.has_map(self.view())
 
     def verify(self, params: Params, progress: Progress | None = None) -> reference.Verification:
         """Check tree and labels against the hdbscan package on this library's own faces."""
-        view = self.view()
-        rows, hierarchy = self._hierarchies.get(
-            view, params.blur_threshold, params.min_samples, part_of(progress, 0.0, 0.2)
-        )
-        vectors = view.faces.vectors[rows]
-        return reference.verify(vectors, hierarchy, params.min_samples, params.extraction, part_of(progress, 0.2, 1.0))
+        return self._hierarchies.verify(self.view(), params, progress)
 
     @property
     def waiting_for_rebuild(self) -> int:
         """Faces set aside since the hierarchy was built; they leave it at the next one."""
-        view = self.view()
-        base = self._hierarchies.base(view, view.live_blur_threshold)
-        return 0 if base is None else int(view.state.is_masked[base[0]].sum())
+        return self._hierarchies.n_masked(self.view())
 
     # --- what the curator says ---------------------------------------------------------------------------------
 

@@ -394,7 +394,7 @@ def die_at(point: int, folder: Path, person: str, n_faces: int) -> None:
 
     sqlite3.connect = watched
     for database in _databases(service):
-        database._local.db = None  # so that their statements are counted too
+        database.close()  # so that their statements are counted too
     sys.addaudithook(lambda event, args: count() if event in _POINTS and str(folder) in str(args[0]) else None)
     service.erasing.erase([PersonId(person)], n_faces)
 

@@ -149,7 +149,7 @@ class Intake:
         self._blocked = blocked
         self._n_blocked = 0
         self._cache = cache
-        self._db = cache.database
+        self._db = cache.database.alone()
         self._source = source
         self._dimension = dimension
         self._waiting: list[FaceBatch] = []
@@ -184,15 +184,13 @@ class Intake:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._keep()
-        with self._db.write() as db:
-            db.execute("delete from listed")
-            db.execute("delete from refused")
+        self._db.close()
 
     # --- what the source lists -----------------------------------------------------------------------------------
 
     def note(self, ids: Sequence[str]) -> list[str]:
         """Take ids down as listed, once each: those of them that were not listed before in this look."""
-        with self._db.read() as db:  # the list is this connection's own: nobody has to wait for it
+        with self._db.read() as db:  # the list is a temporary table: nobody has to wait for it
             return [row[0] for row in db.execute(_NOTE, (json.dumps(ids),))]
 
     def wanted(self, ids: Sequence[str]) -> list[str]:

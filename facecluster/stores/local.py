@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
@@ -17,8 +17,10 @@ from facecluster.model import UserId
 from facecluster.stores.drives import journal_for
 
 FORMAT = 2
+_File = tuple[int, int] | None  # device and number of a file, None for none
 
 _PATIENCE_S = 30.0
+_MOST_IDLE = 8  # connections to one file
 _FORGETTING_MS = 3_000
 
 # On its own, because erasing somebody lifts it for the length of a transaction.
@@ -67,7 +69,7 @@ def user_folder(library: Path, user: UserId) -> Path:
 
 
 class Database:
-    """The SQLite file of one user: one connection a thread, errors translated, writes serialised.
+    """The SQLite file of one user: connections shared by all threads, errors translated, writes serialised.
 
     Full sync and WAL: a commit that returned survives power loss, and readers keep their snapshot while
     another process writes. On a drive of a network there is no WAL, and readers wait.
@@ -76,10 +78,12 @@ class Database:
     def __init__(self, folder: Path, user: UserId) -> None:
         self.folder = folder
         self.path = folder / "library.db"
-        self._local = threading.local()
+        # A page is a new thread. Opening takes a dozen turns of the interpreter, and those of fifty pages that ended
+        # were closed by the garbage collector, 4 ms each.
+        self._idle: list[tuple[sqlite3.Connection, _File]] = []
         with translated(self.path):
             folder.mkdir(parents=True, exist_ok=True)
-        self._journal = journal_for(folder)  # a page is a new thread, and the list of mounts is long
+        self._journal = journal_for(folder)  # the list of mounts is long
         with self.write() as db:
             self._prepare(db, user)
 
@@ -98,24 +102,49 @@ class Database:
         if found < FORMAT:
             db.execute(f"pragma user_version = {FORMAT}")
 
-    def _connect(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            # Transactions are ours to begin and end: isolation_level=None keeps sqlite3 from guessing.
-            db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
-            _set_journal(db, self._journal)
-            # Deleted rows are overwritten: who was erased is not left behind in free pages of the file.
-            for pragma in ("synchronous=full", "foreign_keys=on", "secure_delete=on"):
-                db.execute(f"pragma {pragma}")
-            self._local.db = db
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """One that nobody else uses meanwhile."""
+        file = _file(self.path)
+        db = self._idle_on(file) or self._open()
+        try:
+            yield db
+        finally:
+            if db.in_transaction or len(self._idle) >= _MOST_IDLE:
+                db.close()
+            else:
+                self._idle.append((db, file))
+
+    def _idle_on(self, file: _File) -> sqlite3.Connection | None:
+        """An idle connection to this very file: a library that was restored lies under the same name."""
+        while True:
+            try:
+                db, opened = self._idle.pop()
+            except IndexError:
+                return None
+            if opened == file:
+                return db
+            db.close()
+
+    def _open(self) -> sqlite3.Connection:
+        # Transactions are ours to begin and end: isolation_level=None keeps sqlite3 from guessing.
+        db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
+        _set_journal(db, self._journal)
+        # Deleted rows are overwritten: who was erased is not left behind in free pages of the file.
+        for pragma in ("synchronous=full", "foreign_keys=on", "secure_delete=on"):
+            db.execute(f"pragma {pragma}")
         return db
 
+    def alone(self) -> Database:
+        """The same file by a connection of its own, whose temporary tables nobody else sees; for one thread."""
+        found = copy(self)
+        found._idle = []
+        return found
+
     def close(self) -> None:
-        """Let go of the file, as far as this thread has it; the next use opens it again."""
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is not None:
-            db.close()
-            self._local.db = None
+        """Let go of the file, as far as nobody uses it now; the next use opens it again."""
+        while self._idle:
+            self._idle.pop()[0].close()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -128,15 +157,15 @@ class Database:
 
         The next checkpoint does it otherwise.
         """
-        db = self._connect()
-        db.execute(f"pragma busy_timeout = {_FORGETTING_MS}")  # somebody may look at an older moment for long
-        try:
-            # Where somebody does, SQLite raises nothing: it says so in the first column.
-            return bool(db.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0)
-        except sqlite3.DatabaseError:  # the deletion itself is written
-            return False
-        finally:
-            db.execute(f"pragma busy_timeout = {int(_PATIENCE_S * 1000)}")
+        with self._connection() as db:
+            db.execute(f"pragma busy_timeout = {_FORGETTING_MS}")  # somebody may look at an older moment for long
+            try:
+                # Where somebody does, SQLite raises nothing: it says so in the first column.
+                return bool(db.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0)
+            except sqlite3.DatabaseError:  # the deletion itself is written
+                return False
+            finally:
+                db.execute(f"pragma busy_timeout = {int(_PATIENCE_S * 1000)}")
 
     def compact(self) -> bool:
         """Write the file anew and empty the log: no byte of what was deleted is left; False where a reader forbids it.
@@ -144,8 +173,8 @@ class Database:
         Overwriting deleted rows is not enough: where a page of the tree is filled anew, SQLite leaves what stood
         between its rows.
         """
-        with translated(self.path):
-            self._connect().execute("vacuum")
+        with translated(self.path), self._connection() as db:
+            db.execute("vacuum")
         return self.forget()
 
     @contextmanager
@@ -155,16 +184,31 @@ class Database:
             yield db
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        db = self._connect()
-        db.execute(begin)
-        try:
+    def glance(self) -> Iterator[sqlite3.Connection]:
+        """For one statement, which is a snapshot of its own; three take turns with other threads, and each waits."""
+        with translated(self.path), self._connection() as db:
             yield db
-            _commit(db)
-        except BaseException:
-            if db.in_transaction:  # a full disk makes SQLite roll back by itself
-                db.execute("rollback")
-            raise
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._connection() as db:
+            db.execute(begin)
+            try:
+                yield db
+                _commit(db)
+            except BaseException:
+                if db.in_transaction:  # a full disk makes SQLite roll back by itself
+                    db.execute("rollback")
+                raise
+
+
+def _file(path: Path) -> _File:
+    """Which file lies under a name; None for none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 _COMMITTING = "while it was being completed"

@@ -33,6 +33,9 @@ _COLUMNS = (
     "id, photo, url, folder, crop_url, blur_score, box_left, box_top, box_right, box_bottom, "
     "crop_offset, crop_length, crop_sha"
 )
+_VERSION = (
+    "select (select value from meta where key = 'generation'), (select value from meta where key = 'metadata_version')"
+)
 # A row as it is compared and written, without the place of its crop.
 _Row = tuple[str, str, str, str, str, float | None, float | None, float | None, float | None, float | None]
 
@@ -52,9 +55,9 @@ class LocalFaceStore:
 
     def version(self) -> str:
         """Generation and fingerprint of what `read` returns."""
-        with self.database.read() as db:
-            meta = meta_of(db)
-        return f"{meta.get('generation', '0')}:{meta.get('metadata_version', '0')}"
+        with self.database.glance() as db:
+            generation, metadata = db.execute(_VERSION).fetchone()
+        return f"{generation or '0'}:{metadata or '0'}"
 
     def read(self, progress: Progress | None = None) -> FaceSet:
         """All faces, ordered by id; the vectors are a read-only memory map."""

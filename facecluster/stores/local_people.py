@@ -58,7 +58,7 @@ class LocalPeopleStore:
 
     def revision(self) -> int:
         """The number of change sets so far."""
-        with self._db.read() as db:
+        with self._db.glance() as db:
             return _revision(db)
 
     def read(self) -> PeopleSnapshot:

@@ -6,7 +6,7 @@ Nothing of value lives here; a reload loses a selection and no more.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -97,10 +97,15 @@ def _found() -> _Look:
     if look is not None:
         return look
     own, wanted = _own_settings(), st.session_state.get("fc_library")
-    if wanted == "demo" or (wanted != "own" and not own.is_hosted and not len(_opened(own)[0].view().faces)):
+    if wanted == "demo" or (wanted != "own" and not own.is_hosted and _is_empty(_opened(own)[0])):
         demo = _demo_of(own)
         return _Look(demo, _opened(demo)[0], True)
     return _Look(own, _opened(own)[0], False)
+
+
+def _is_empty(service: Service) -> bool:
+    known = service.last  # one that had faces a moment ago is looked at again before it is drawn
+    return (known is None or not len(known.faces)) and not len(service.view().faces)
 
 
 def settings() -> Settings:
@@ -190,7 +195,9 @@ def one_look() -> Iterator[None]:
     """
     with ExitStack() as kept:
         kept.enter_context(one_library())
-        with st.spinner("Looking at faces and people"):
+        # A spinner is a thread, and waits for it to begin.
+        is_quick = service().last is not None and not settings().is_hosted
+        with nullcontext() if is_quick else st.spinner("Looking at faces and people"):
             shown = kept.enter_context(service().held())
             st.session_state["fc_seen"] = service().user, shown.snapshot.facts
         with page_is_drawn():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from copy import copy
+from functools import lru_cache
 from pathlib import Path
 
 import streamlit as st
@@ -28,14 +30,8 @@ def run() -> None:
     st.set_page_config(
         page_title="facecluster", page_icon=icon, layout="wide", initial_sidebar_state=_SIDEBAR, menu_items={}
     )
-    menu: dict[str, list[st.Page]] = {
-        section: [
-            st.Page(_PAGES / f"{name}.py", title=title, url_path=name, default=name == "people")
-            for name, title in items
-        ]
-        for section, items in _MENU.items()
-    }
-    menu[""].append(st.Page(_PAGES / "person.py", title="Person", url_path="person", visibility="hidden"))
+    # Copies, because Streamlit notes on a page whether it is the one that is shown.
+    menu = {section: [copy(page) for page in pages] for section, pages in _menu().items()}
     st.logo(icon, size="small")
     with session.errors():
         is_inside = doorway.is_inside()
@@ -51,6 +47,20 @@ def run() -> None:
                 _prepare_demo()
                 _sidebar()
                 page.run()
+
+
+@lru_cache(maxsize=1)
+def _menu() -> dict[str, list[st.Page]]:
+    """Pages by section; each looks for its file a dozen times, with a turn of the interpreter for each."""
+    menu: dict[str, list[st.Page]] = {
+        section: [
+            st.Page(_PAGES / f"{name}.py", title=title, url_path=name, default=name == "people")
+            for name, title in items
+        ]
+        for section, items in _MENU.items()
+    }
+    menu[""].append(st.Page(_PAGES / "person.py", title="Person", url_path="person", visibility="hidden"))
+    return menu
 
 
 def _icon() -> str:

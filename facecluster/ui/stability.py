@@ -57,8 +57,7 @@ def outlook(params: Params) -> Outlook:
     """The map, and where the sliders are on it."""
     service = session.service()
     library = f"{service.settings.library}|{service.user}"
-    key = f"{library}|{service.view().version}|{params.method}|{params.blur_threshold}"
-    stability, found, drawing = _made(service, key, params)
+    stability, found, drawing = _made(service, f"{library}|{service.stability_address(params)}", params)
     is_known = params.min_samples in stability.min_samples
     return Outlook(
         stability,

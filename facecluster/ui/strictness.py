@@ -13,7 +13,6 @@ from facecluster.hierarchies import Params
 from facecluster.model import PersonId
 from facecluster.search import cosine
 from facecluster.service import Service
-from facecluster.view import View
 
 WHOLE = (0.0, 2.0)  # every distance that two unit vectors can have
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02)
@@ -68,31 +67,35 @@ def first_meeting(service: Service, params: Params, changes: NDArray[np.float64]
     view = service.view()
     if int(view.state.is_named.sum()) < 2 or not len(changes):
         return None
-    apart = _homes(service, view, replace(params, epsilon=0.0))
+    owner = view.state.owner
+    of_named = (owner >= 0) & view.state.is_named[owner] & ~view.state.is_masked
 
-    def met(epsilon: float) -> tuple[int, int] | None:
-        return _who_met(_homes(service, view, replace(params, epsilon=epsilon)), apart)
+    def homes(epsilon: float) -> Mapping[int, int]:
+        return _homes(service, replace(params, epsilon=epsilon), owner, of_named)
 
-    if met(float(changes[-1])) is None:
+    apart = homes(0.0)
+    if _who_met(homes(float(changes[-1])), apart) is None:
         return None
     low, high = -1, len(changes) - 1  # nobody has met at low, somebody has at high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if met(float(changes[middle])) else (middle, high)
-    pair = met(float(changes[high]))
+        low, high = (low, middle) if _who_met(homes(float(changes[middle])), apart) else (middle, high)
+    pair = _who_met(homes(float(changes[high])), apart)
     assert pair is not None  # noqa: S101  (the loop keeps it so)
     return Meeting(float(changes[high]), (view.state.people[pair[0]], view.state.people[pair[1]]))
 
 
-def _homes(service: Service, view: View, params: Params) -> Mapping[int, int]:
-    """The cluster that holds most faces of each named person."""
+def _homes(
+    service: Service, params: Params, owner: NDArray[np.int32], of_named: NDArray[np.bool_]
+) -> Mapping[int, int]:
+    """The cluster that holds most faces of each named person, of equals the one with the largest number."""
     rows, clusters = service.extracted(params)
-    owner, label = view.state.owner[rows], clusters.labels
-    is_named = (owner >= 0) & view.state.is_named[owner] & (label >= 0) & ~view.state.is_masked[rows]
-    n = clusters.n_clusters
-    pairs, counts = np.unique(owner[is_named].astype(np.int64) * max(n, 1) + label[is_named], return_counts=True)
+    some = np.flatnonzero(of_named[rows])
+    some = some[clusters.labels[some] >= 0]
+    n = max(clusters.n_clusters, 1)
+    pairs, counts = np.unique(owner[rows[some]].astype(np.int64) * n + clusters.labels[some], return_counts=True)
     order = np.argsort(counts, kind="stable")  # the largest is written last
-    return {int(p) // max(n, 1): int(p) % max(n, 1) for p in pairs[order]}
+    return {int(p) // n: int(p) % n for p in pairs[order]}
 
 
 def _who_met(homes: Mapping[int, int], apart: Mapping[int, int]) -> tuple[int, int] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -27,6 +29,8 @@ from facecluster.ui.ahead import Kept
 from facecluster.ui.strictness import Meeting, first_meeting
 from facecluster.view import View
 
+# Plans that are made at one moment: two at once take as long as one after the other, and hold up everybody else.
+_turn = threading.BoundedSemaphore(max((os.cpu_count() or 1) // 2, 1))
 _KEPT = 12  # plans; one of 100,000 faces takes about 5 MB
 
 
@@ -172,22 +176,27 @@ def _bench(service: Service, library: str, version: str, params: Params) -> Benc
         if view.version != version:
             raise StaleWriteError("The library was changed meanwhile. Nothing was compared with it as it was before.")
         _span_facts(service, library, params)
-        with _uncollected():
-            plan = service.plan(params)
-            told = tuple(plan_words.stories(plan, view))
-        then, today = gauge_words.plan_counts(plan, view), gauge_words.live_counts(view)
-        clusters = service.extracted(params)[1]
-        base = None
-        if params.epsilon > 0 and params.method != "cut":
-            strict = replace(params, epsilon=0.0)
-            alone = service.extracted(strict)[1].labels
-            # As dear as the plan itself, so it is made where it may matter: where two people of one photo are joined,
-            # or somebody is far larger than any cluster without epsilon.
-            usual = int(np.bincount(alone[alone >= 0]).max(initial=0))
-            if not np.array_equal(clusters.labels, alone) and (then.impossible_pairs or then.largest >= 1.5 * usual):
-                base = gauge_words.plan_counts(service.plan(strict), view)
-        warnings = gauge_words.warnings(then, today, base)
-        return Bench(plan, told, then, today, warnings, clusters.is_single_cluster_fallback)
+        with _turn:
+            return _reckoned(service, view, params)
+
+
+def _reckoned(service: Service, view: View, params: Params) -> Bench:
+    with _uncollected():
+        plan = service.plan(params)
+        told = tuple(plan_words.stories(plan, view))
+    then, today = gauge_words.plan_counts(plan, view), gauge_words.live_counts(view)
+    clusters = service.extracted(params)[1]
+    base = None
+    if params.epsilon > 0 and params.method != "cut":
+        strict = replace(params, epsilon=0.0)
+        alone = service.extracted(strict)[1].labels
+        # As dear as the plan itself, so it is made where it may matter: where two people of one photo are joined,
+        # or somebody is far larger than any cluster without epsilon.
+        usual = int(np.bincount(alone[alone >= 0]).max(initial=0))
+        if not np.array_equal(clusters.labels, alone) and (then.impossible_pairs or then.largest >= 1.5 * usual):
+            base = gauge_words.plan_counts(service.plan(strict), view)
+    warnings = gauge_words.warnings(then, today, base)
+    return Bench(plan, told, then, today, warnings, clusters.is_single_cluster_fallback)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -131,3 +131,71 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreDeniedError, match="cannot be used"):
         opened(tmp_path / "file" / "below")
+
+
+def test_threads_that_come_and_go_share_a_few_connections(tmp_path, monkeypatch):
+    opened_here: list[object] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **given: opened_here.append(args) or connect(*args, **given))
+    store = opened(tmp_path)
+    store.apply(change(0, said("name", "p1", "Anna")))
+    for _ in range(20):
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(lambda _: store.revision(), range(8))) == {1}
+    assert len(opened_here) <= 4 + 1
+    assert len(store._db._idle) <= 4 + 1
+
+
+def test_no_more_connections_are_kept_than_a_handful(tmp_path):
+    database = Database(tmp_path, UserId("anna"))
+    with ExitStack() as all_at_once:
+        for _ in range(20):
+            all_at_once.enter_context(database.read())
+    assert 1 <= len(database._idle) <= 8
+    database.close()
+    assert not database._idle
+    assert LocalPeopleStore(database).revision() == 0
+
+
+def test_a_library_that_takes_anothers_place_is_the_one_that_is_read_and_written(tmp_path):
+    store, other = opened(tmp_path / "here"), opened(tmp_path / "other")
+    store.apply(change(0, said("name", "p1", "Anna")))
+    for at in range(3):
+        other.apply(change(at, said("name", f"p{at}", f"Bert {at}")))
+    other._db.close()
+    store._db.forget()
+    (tmp_path / "here").rename(tmp_path / "before")
+    (tmp_path / "other").rename(tmp_path / "here")
+    assert store.revision() == 3
+    store.apply(change(3, said("name", "p9", "Carla")))
+    assert opened(tmp_path / "here").revision() == 4
+    assert opened(tmp_path / "before").revision() == 1
+
+
+def test_what_fails_leaves_no_transaction_to_the_next_who_asks(store, tmp_path):
+    def half_done() -> None:
+        with store._db.write() as db:
+            db.execute("insert into meta values('half', 'done')")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half_done()
+    assert not any(db.in_transaction for db, _ in store._db._idle)
+    with store._db.read() as db:
+        assert not db.execute("select 1 from meta where key = 'half'").fetchall()
+    with by_hand(tmp_path) as db:
+        db.execute("begin exclusive")  # nobody holds a lock
+
+
+def test_temporary_tables_are_seen_by_nobody_else(tmp_path):
+    database = Database(tmp_path, UserId("anna"))
+    mine, theirs = database.alone(), database.alone()
+    for one, name in ((mine, "a"), (theirs, "b")):
+        with one.write() as db:
+            db.execute("create temp table listed(id text)")
+            db.execute("insert into listed values(?)", (name,))
+    for one, name in ((mine, "a"), (theirs, "b")):
+        with one.read() as db:
+            assert db.execute("select id from listed").fetchall() == [(name,)]
+    with database.read() as db, pytest.raises(sqlite3.OperationalError, match="no such table"):
+        db.execute("select id from listed")

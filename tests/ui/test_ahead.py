@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -113,6 +114,29 @@ def test_a_plan_that_was_made_ahead_is_the_plan_that_is_made_now(demo_library):
     demo_library.rename(demo_library.view().people()[0].id, "Anna")
     with pytest.raises(tuning.StaleWriteError, match="changed meanwhile"):
         tuning._bench(demo_library, "demo", version, params)
+
+
+def test_plans_are_made_one_after_the_other(demo_library, monkeypatch):
+    demo_library.prepare(demo_library.defaults.blur_threshold)
+    monkeypatch.setattr(tuning, "_turn", threading.BoundedSemaphore(1))
+    version, at_work, most = demo_library.view().version, [], []
+    reckoned = tuning._reckoned
+
+    def watched(*given):
+        at_work.append(given)
+        most.append(len(at_work))
+        time.sleep(0.05)
+        try:
+            return reckoned(*given)
+        finally:
+            at_work.pop()
+
+    monkeypatch.setattr(tuning, "_reckoned", watched)
+    several = [replace(demo_library.defaults, min_cluster_size=size) for size in (3, 4, 5, 6)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda params: tuning._bench(demo_library, "demo", version, params), several))
+    assert most == [1] * 4
+    assert [one.plan.params["min_cluster_size"] for one in found] == [3, 4, 5, 6]
 
 
 def test_nothing_is_made_ahead_while_anybody_looks_at_a_page(monkeypatch):
