@@ -84,6 +84,7 @@ class Hierarchies:
         self._clusters: dict[tuple[str, int, ExtractionParams], Clustering] = {}
         self._plans: dict[tuple[str, Params, bytes], Plan] = {}
         self._refined: dict[tuple[str, bytes], Refinement] = {}
+        self._traced: dict[tuple[str, int], Refinement] = {}
         self._vectors: tuple[str, NDArray[np.float32]] = ("", np.empty((0, 0), np.float32))
 
     def base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str] | None:
@@ -272,7 +273,10 @@ class Hierarchies:
             if known != fingerprint:
                 vectors = view.faces.vectors[rows]
                 self._vectors = (fingerprint, vectors)
-            return refine(hierarchy, clusters, vectors, facts)
+            of = fingerprint, params.min_samples
+            found = refine(hierarchy, clusters, vectors, facts, self._traced.get(of))
+            self._traced = {of: found}  # the next one has most in common with the last
+            return replace(found, trace=None)
 
         # Plans are made anew after each name that anybody gives, and this is half of a plan.
         return self._once(self._refined, (fingerprint, digest.digest()), make)

@@ -27,13 +27,13 @@ def mark_shared_photos(label, told, is_torn):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def take_out(vectors, order, starts, first, last, is_fixed, is_out, is_gone, sums):  # type: ignore[no-untyped-def]
-    """Takes out of clusters `first` to `last` who is far from the rest on average; fills `sums` with those who stay.
+def take_out(vectors, order, starts, clusters, is_fixed, is_out, is_gone, sums):  # type: ignore[no-untyped-def]
+    """Takes out of some clusters who is far from the rest on average; fills `sums` with those who stay.
 
     `order[starts[c]:starts[c + 1]]` are the rows of cluster c. Round by round, because the rest becomes more alike;
     rows with `is_fixed` stay. A cluster that would lose more than half is gone: it is no person with strangers in it.
     """
-    for c in range(first, last):
+    for c in clusters:
         members = order[starts[c] : starts[c + 1]]
         left, before = len(members), len(members) + 1
         while left < before:
@@ -54,6 +54,17 @@ def _add_up(vectors, members, is_out, total):  # type: ignore[no-untyped-def]
     for row in members:
         if not is_out[row]:
             add_row(vectors, row, total)
+
+
+@njit(nogil=True, cache=True)
+def add_up(vectors, group, is_wanted, sums):  # type: ignore[no-untyped-def]
+    """Fills the sums of the groups that are wanted."""
+    for g in range(len(is_wanted)):
+        if is_wanted[g]:
+            sums[g] = 0.0
+    for row in range(len(group)):
+        if group[row] >= 0 and is_wanted[group[row]]:
+            add_row(vectors, row, sums[group[row]])
 
 
 @njit(nogil=True, cache=True)

@@ -17,7 +17,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary
@@ -25,6 +25,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from facecluster.clustering import apart, linkage
 from facecluster.clustering.extract import NOISE, Clustering, numbered
@@ -73,6 +75,34 @@ _ROWS_TO_PROVE = 64
 
 
 @dataclass(frozen=True, eq=False)
+class _Trace:
+    """What a refinement went through, for the next one of the same hierarchy.
+
+    Attributes
+    ----------
+    core : Rows
+        One row for the cluster of each, -1 where there was none, or where it was taken apart for what it held.
+    is_out, is_gone : NDArray[np.bool_]
+        Rows that were too far from the rest of their cluster, and rows of clusters that lost more than half by it.
+    group, is_core : Rows, NDArray[np.bool_]
+        One row for the group of each before any joined; whether that was a cluster of HDBSCAN.
+    part : Rows
+        Number of the part of the graph of near pairs that each row is in: nothing joins across parts.
+    root : Rows
+        One row for the group of each in the end.
+    """
+
+    known: Told
+    core: Rows
+    is_out: NDArray[np.bool_]
+    is_gone: NDArray[np.bool_]
+    group: Rows
+    is_core: NDArray[np.bool_]
+    part: Rows
+    root: Rows
+
+
+@dataclass(frozen=True, eq=False)
 class Refinement:
     """Labels after the second layer, and why they differ from the first.
 
@@ -91,6 +121,8 @@ class Refinement:
         How many faces were changed in which way.
     kept_together : float
         Of the faces that HDBSCAN put into clusters, the share that is still with the largest part of their cluster.
+    trace : object
+        What `refine` goes on from, some megabytes; None where it is not kept.
     """
 
     labels: NDArray[np.int32]
@@ -98,10 +130,15 @@ class Refinement:
     reasons: tuple[str, ...]
     counts: Mapping[Change, int]
     kept_together: float
+    trace: _Trace | None = field(default=None, repr=False)
 
 
 def refine(
-    hierarchy: Hierarchy, clustering: Clustering, vectors: ArrayLike, facts: RowFacts | None = None
+    hierarchy: Hierarchy,
+    clustering: Clustering,
+    vectors: ArrayLike,
+    facts: RowFacts | None = None,
+    earlier: Refinement | None = None,
 ) -> Refinement:
     """Mend the clusters of HDBSCAN, and say why for each face that is moved.
 
@@ -115,6 +152,9 @@ def refine(
         Shape (n_faces, dimension), the float32 unit rows that the hierarchy was built of.
     facts : RowFacts or None
         What is known about the faces; nothing where left out.
+    earlier : Refinement or None
+        One of the same hierarchy, by other clusters or other facts: where both are the same, it is not reckoned anew.
+        It changes nothing but the time.
 
     Returns
     -------
@@ -137,9 +177,10 @@ def refine(
     start = with_links(clustering.labels, known, rows, by_rank)
     n_clusters = clustering.n_clusters
     why = _torn(start, known, n_clusters)
-    group, sums = _taken_apart(hierarchy, rows, by_rank, start, why, known)
-    root = _joined(hierarchy, rows, by_rank, group, sums, n_clusters, known)
-    return _told_why(clustering, root, by_rank, why, known)
+    trace = earlier.trace if earlier is not None else None
+    found = _taken_apart(hierarchy, rows, by_rank, start, why, known, trace)
+    trace = _joined(hierarchy, rows, by_rank, found, known, trace)
+    return _told_why(clustering, trace, by_rank, why)
 
 
 _RANKED: WeakKeyDictionary[Hierarchy, Rows] = WeakKeyDictionary()
@@ -202,6 +243,32 @@ def _torn(label: Rows, known: Told, n_clusters: int) -> NDArray[np.int8]:
     return why
 
 
+@dataclass(frozen=True, eq=False)
+class _Apart:
+    """What there is before anything joins.
+
+    Attributes
+    ----------
+    group : Rows
+        Group of each row, -1 for single faces: clusters, then parts, then linked faces.
+    sums, is_summed : NDArray
+        Of each group, and which of them are there by now.
+    n_summed : int
+        Groups from here on are linked faces, which `linkage.gather` adds up.
+    core, is_out, is_gone
+        As in a `_Trace`.
+    """
+
+    group: Rows
+    sums: NDArray[np.float64]
+    is_summed: NDArray[np.bool_]
+    n_summed: int
+    n_clusters: int
+    core: Rows
+    is_out: NDArray[np.bool_]
+    is_gone: NDArray[np.bool_]
+
+
 def _taken_apart(
     hierarchy: Hierarchy,
     rows: NDArray[np.float32],
@@ -209,14 +276,22 @@ def _taken_apart(
     start: Rows,
     why: NDArray[np.int8],
     known: Told,
-) -> tuple[Rows, NDArray[np.float64]]:
-    """Group of each row, -1 for single faces, and the sums of groups: clusters, then parts, then linked faces.
-
-    What comes loose starts as the dense parts that it holds, as long as these could be people.
-    """
+    trace: _Trace | None,
+) -> _Apart:
+    """What comes loose starts as the dense parts that it holds, as long as these could be people."""
     n_clusters, mst = len(why), hierarchy.mst
-    core = np.where((start >= 0) & (_at(why, start) == 0), start, -1).astype(np.int32)
-    core, is_gone, core_sums = _without_far(rows, core, by_rank, n_clusters, known)
+    label = np.where((start >= 0) & (_at(why, start) == 0), start, -1).astype(np.int32)
+    order, starts = by_cluster(label, by_rank, n_clusters)
+    first = np.where(np.diff(starts) > 0, np.append(order, -1)[starts[:-1]], -1)
+    core = np.append(first, -1)[label].astype(np.int32)
+    again, is_out = np.ones(n_clusters, np.bool_), np.zeros(len(rows), np.bool_)
+    is_gone = np.zeros(n_clusters, np.bool_)
+    if trace is not None:
+        again = _at_other_rows(core, label, known, trace, n_clusters)
+        is_out |= trace.is_out & (label >= 0) & ~_at(again, label)
+        is_gone[label[trace.is_gone & (label >= 0)]] = True
+        is_gone &= ~again
+    core_sums = _without_far(rows, order, starts, again, known, is_out, is_gone)
     is_loose = (start < 0) | (_at(why, start) > 0) | _at(is_gone, start).astype(np.bool_)
     origin = np.where(is_loose & (known.link < 0), np.where(start < 0, n_clusters, start), -1).astype(np.int32)
     part = np.full(len(rows), -1, np.int32)
@@ -227,38 +302,63 @@ def _taken_apart(
         part[is_whole] = n_parts + found[is_whole]
         origin[is_whole] = -1
         n_parts += n_found
-    part, _, part_sums = _without_far(rows, part, by_rank, n_parts, known)
-    group = np.where(core >= 0, core, np.where(part >= 0, n_clusters + part, -1)).astype(np.int32)
+    is_out_of_part = np.zeros(len(rows), np.bool_)
+    all_parts, is_part_gone = np.ones(n_parts, np.bool_), np.zeros(n_parts, np.bool_)
+    part_sums = _without_far(rows, *by_cluster(part, by_rank, n_parts), all_parts, known, is_out_of_part, is_part_gone)
+    in_part = np.where((part >= 0) & ~is_out_of_part, n_clusters + part, -1)
+    group = np.where((label >= 0) & ~is_out, label, in_part).astype(np.int32)
     alone = group < 0
     group[alone & (known.link >= 0)] = n_clusters + n_parts + known.link[alone & (known.link >= 0)]
     n_links = int(known.link.max(initial=-1)) + 1
     # Room for one more sum each time that two single faces meet; memory that is not touched costs nothing.
     sums = np.empty((n_clusters + n_parts + n_links + int((group < 0).sum()) // 2 + 1, rows.shape[1]))
-    sums[:n_clusters], sums[n_clusters : n_clusters + n_parts] = core_sums, part_sums
-    return group, sums
+    sums[:n_clusters][again], sums[n_clusters : n_clusters + n_parts] = core_sums[again], part_sums
+    is_summed = np.append(again, np.ones(n_parts + n_links, np.bool_))
+    is_gone = _at(is_gone, label)
+    return _Apart(group, sums, is_summed, n_clusters + n_parts, n_clusters, core, is_out, is_gone)
+
+
+def _at_other_rows(core: Rows, label: Rows, known: Told, trace: _Trace, n_clusters: int) -> NDArray[np.bool_]:
+    """Clusters that hold other rows than before, or rows that were held fast by what was said, or are now."""
+    differs = (core != trace.core) | ((known.link >= 0) != (trace.known.link >= 0))
+    is_touched = np.zeros(len(core) + 1, np.bool_)
+    for held in (core, trace.core):
+        is_touched[held[differs]] = True
+    is_touched[-1] = False  # of those in no cluster
+    again = np.zeros(n_clusters, np.bool_)
+    again[label[(is_touched[core] | is_touched[trace.core]) & (label >= 0)]] = True
+    return again
 
 
 def _without_far(
-    rows: NDArray[np.float32], label: Rows, by_rank: Rows, n_clusters: int, known: Told
-) -> tuple[Rows, NDArray[np.bool_], NDArray[np.float64]]:
-    """Labels without those who are far from the rest, which clusters are gone altogether, and sums of what stays."""
-    order, starts = by_cluster(label, by_rank, n_clusters)
-    sums = np.empty((n_clusters, rows.shape[1]))
-    is_out, is_gone = np.zeros(len(rows), np.bool_), np.zeros(n_clusters, np.bool_)
-    is_fixed = known.link >= 0
-    n_threads = min(2, os.cpu_count() or 1) if len(order) >= _FEWEST_ROWS_TO_SHARE else 1
-    cuts = np.searchsorted(starts, len(order) * np.arange(1, n_threads) // n_threads)
-    ends = [0, *cuts.tolist(), n_clusters]
+    rows: NDArray[np.float32],
+    order: Rows,
+    starts: NDArray[np.int64],
+    again: NDArray[np.bool_],
+    known: Told,
+    is_out: NDArray[np.bool_],
+    is_gone: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Marks who is far from the rest, and clusters that are gone altogether, where it is to be looked at `again`.
 
-    def take_out(x: int) -> None:
-        apart.take_out(rows, order, starts, ends[x], ends[x + 1], is_fixed, is_out, is_gone, sums)
+    Returns the sums of what stays, of these clusters only.
+    """
+    sums = np.empty((len(again), rows.shape[1]))
+    is_fixed = known.link >= 0
+    clusters = np.flatnonzero(again)
+    done = np.append(0, np.cumsum(np.diff(starts)[clusters]))
+    n_threads = min(2, os.cpu_count() or 1) if done[-1] >= _FEWEST_ROWS_TO_SHARE else 1
+    cuts = np.searchsorted(done, done[-1] * np.arange(1, n_threads) // n_threads)
+
+    def take_out(some: NDArray[np.int64]) -> None:
+        apart.take_out(rows, order, starts, some, is_fixed, is_out, is_gone, sums)
 
     if n_threads == 1:
-        take_out(0)
+        take_out(clusters)
     else:
         with ThreadPoolExecutor(n_threads, "refine") as pool:
-            list(pool.map(take_out, range(n_threads)))
-    return np.where(is_out, -1, label).astype(np.int32), is_gone, sums
+            list(pool.map(take_out, np.split(clusters, cuts)))
+    return sums
 
 
 def _at(of_cluster: NDArray[Any], label: Rows) -> NDArray[Any]:
@@ -273,28 +373,58 @@ def _joined(
     hierarchy: Hierarchy,
     rows: NDArray[np.float32],
     by_rank: Rows,
-    group: Rows,
-    sums: NDArray[np.float64],
-    n_clusters: int,
+    found: _Apart,
     known: Told,
-) -> Rows:
-    """One row that stands for the group of each row."""
-    n_links = int(known.link.max(initial=-1)) + 1
-    first_link = len(sums) - (int((group < 0).sum()) // 2 + 1) - n_links
+    trace: _Trace | None,
+) -> _Trace:
+    """Join what belongs together, in those parts of the graph of near pairs where that may be otherwise than before."""
+    group, sums, n_clusters = found.group, found.sums, found.n_clusters
     nodes = np.empty(len(rows), linkage.NODE)
-    parent: Rows = linkage.gather(rows, group, n_clusters, first_link, by_rank, known.pin, sums, nodes)
+    before: Rows = linkage.gather(rows, group, n_clusters, found.n_summed, by_rank, known.pin, sums, nodes)
     core = np.where(group < n_clusters, group, -1)
     pairs, gaps = _near_pairs(hierarchy)
     a, b = pairs[:, 0], pairs[:, 1]
     # Two of HDBSCAN's clusters never join, and nine of ten pairs lie within one group.
-    is_open = (parent[a] != parent[b]) & ((core[a] < 0) | (core[b] < 0))
+    is_open = (before[a] != before[b]) & ((core[a] < 0) | (core[b] < 0))
     pairs, gaps = pairs[is_open], gaps[is_open]
-    linkage.join_alike(rows, by_rank, parent, nodes, sums, first_link + n_links, pairs, gaps, known)
-    return parent
+    n, ends = len(rows), before[pairs]
+    _, part = connected_components(coo_array((np.ones(len(ends), np.bool_), (ends[:, 0], ends[:, 1])), (n, n)), False)
+    now = _Trace(known, found.core, found.is_out, found.is_gone, before, core >= 0, part[before], before.copy())
+    if trace is None:
+        again = np.ones(n, np.bool_)
+    else:
+        again = _may_differ(now, trace)
+        is_there = again[pairs[:, 0]]
+        pairs, gaps = pairs[is_there], gaps[is_there]
+    is_wanted = ~found.is_summed
+    is_wanted[is_wanted] = np.isin(np.flatnonzero(is_wanted), group[again])
+    apart.add_up(rows, group, is_wanted, sums)
+    linkage.join_alike(rows, by_rank, now.root, nodes, sums, len(found.is_summed), pairs, gaps, known)
+    if trace is not None:
+        now.root[~again] = trace.root[~again]
+    return now
 
 
-def _told_why(clustering: Clustering, root: Rows, by_rank: Rows, torn: NDArray[np.int8], known: Told) -> Refinement:
+def _may_differ(now: _Trace, before: _Trace) -> NDArray[np.bool_]:
+    """Rows in parts of the graph of which anything is told otherwise, now or before."""
+    n = len(now.root)
+    a, b = now.known, before.known
+    differs: NDArray[np.bool_] = (now.group != before.group) | (now.is_core != before.is_core)
+    for one, other in ((a.pin, b.pin), (a.link, b.link), (a.photo, b.photo)):
+        differs |= one != other
+    said_now, said_before = (one.apart[:, 0].astype(np.int64) * n + one.apart[:, 1] for one in (a, b))
+    said = np.setxor1d(said_now, said_before)
+    differs[said // n], differs[said % n] = True, True
+    for part in (before.part, now.part):
+        is_touched = np.zeros(n, np.bool_)
+        is_touched[part[differs]] = True
+        differs = is_touched[part]
+    return differs
+
+
+def _told_why(clustering: Clustering, trace: _Trace, by_rank: Rows, torn: NDArray[np.int8]) -> Refinement:
     """Numbers the groups, and says of each face that left HDBSCAN's cluster what was done and why."""
+    root, known = trace.root, trace.known
     n, was = len(root), clustering.labels
     is_noise = np.bincount(root, minlength=n)[root] < clustering.min_cluster_size
     root = np.where(is_noise, NOISE, root).astype(np.int32)
@@ -316,6 +446,7 @@ def _told_why(clustering: Clustering, root: Rows, by_rank: Rows, torn: NDArray[n
         tuple(texts[code].tolist()),
         {change: counts[x] for x, change in enumerate(CHANGES)},
         n_kept / len(order) if len(order) else 1.0,
+        trace,
     )
 
 

@@ -21,6 +21,7 @@ from facecluster.clustering import (
     build_hierarchy,
     extract,
     gauges,
+    linkage,
     refine,
 )
 from facecluster.clustering.alike import LONE, MANY, SAME_PERSON, needed, product_of_sums
@@ -82,6 +83,46 @@ def told(draw):
         draw(st.integers(2, 6)), draw(st.sampled_from([0.35, 1.12, 1.2])), draw(st.sampled_from(["eom", "leaf", "cut"]))
     )
     return seed, style, facts, params
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(told(), min_size=2, max_size=5))
+def test_what_goes_on_from_an_earlier_one_is_what_is_made_from_the_beginning(cases):
+    """By other facts, other clusters, and both; of one hierarchy."""
+    seed, style, _, _ = cases[0]
+    h, vectors, n = hierarchy(seed, style), faces(seed, style).vectors, len(faces(seed, style).person)
+    last = None
+    for _, _, facts, params in [*cases, cases[0]]:
+        # Of faces of another set only those that there are here.
+        here = RowFacts(
+            *(part[(part[:, :k] < n).all(axis=1)] for part, k in zip(facts_of(facts), (1, 1, 2, 2), strict=True)),
+            photo=facts.photo if len(facts.photo) == n else faces(seed, style).photo,
+        )
+        clusters = extract(h, params)
+        fresh, last = refine(h, clusters, vectors, here), refine(h, clusters, vectors, here, last)
+        assert np.array_equal(last.labels, fresh.labels)
+        assert np.array_equal(last.changed, fresh.changed)
+        assert last.reasons == fresh.reasons
+        assert last.counts == fresh.counts
+        assert last.kept_together == fresh.kept_together
+        for one, other in zip(vars(last.trace).values(), vars(fresh.trace).values(), strict=True):
+            assert all(map(np.array_equal, one, other)) if isinstance(one, tuple) else np.array_equal(one, other)
+
+
+def facts_of(facts):
+    return facts.pins, facts.not_person, facts.same, facts.different
+
+
+def test_a_fact_of_one_face_leaves_most_of_the_work_where_it_is(monkeypatch):
+    h, vectors = hierarchy(0), faces(0).vectors
+    clusters = extract(h, ExtractionParams(3))
+    before, handed = refine(h, clusters, vectors, photos(0)), []
+    join = linkage.join_alike
+    monkeypatch.setattr(linkage, "join_alike", lambda *given: handed.append(len(given[6])) or join(*given))
+    row = int(np.flatnonzero(clusters.labels >= 0)[0])
+    refine(h, clusters, vectors, photos(0))
+    refine(h, clusters, vectors, replace(photos(0), pins=pairs([(row, 0)])), before)
+    assert handed[1] < handed[0] / 2
 
 
 def linked(facts, n):
