@@ -27,7 +27,7 @@ from facecluster.clustering import (
     refine,
 )
 from facecluster.compute import ComputeCache, erased_meanwhile
-from facecluster.model import BLURRED
+from facecluster.model import BLURRED, FaceSet
 from facecluster.nearest import Lists
 from facecluster.plan import Plan, measured
 from facecluster.ports import Progress, part_of
@@ -39,6 +39,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _KEPT = 8
+_KEPT_CLUSTERS = 24  # where two named people meet is found by halving, on the same dozen of values after each name
 # The neighbour lists are the same whatever min_samples is; looked for are hierarchies from 1 up to this.
 _LISTS_FROM = 16
 # Part of a saved map's address: one made by other rules is not read.
@@ -80,6 +81,7 @@ class Hierarchies:
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, int], Hierarchy] = {}
         # One setting of the sliders asks for it twenty times, 8 ms each at 100,000 faces.
+        self._last_key: tuple[FaceSet | None, float, str] = (None, 0.0, "")
         self._base: _Base = ("", None, (np.empty(0, np.int64), ""))
         self._clusters: dict[tuple[str, int, ExtractionParams], Clustering] = {}
         self._plans: dict[tuple[str, Params, bytes], Plan] = {}
@@ -89,7 +91,7 @@ class Hierarchies:
 
     def base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str] | None:
         """Rows that are clustered, and the fingerprint of their vectors; None where nothing was built yet."""
-        key = _key(view, blur_threshold)
+        key = self._key(view, blur_threshold)
         mark = self._cache.base_mark(key)
         known = self._base
         if mark is not None and known[:2] == (key, mark):
@@ -105,7 +107,7 @@ class Hierarchies:
     def set_base(self, view: View, blur_threshold: float) -> None:
         """From now on cluster the faces that are sharp and not set aside at this moment."""
         rows = np.flatnonzero(view.faces.sharp(blur_threshold) & ~view.state.is_masked)
-        self._cache.set_base(_key(view, blur_threshold), rows)
+        self._cache.set_base(self._key(view, blur_threshold), rows)
 
     def require_base(self, view: View, blur_threshold: float) -> tuple[NDArray[np.int64], str]:
         """`base`, chosen now where there is none."""
@@ -235,7 +237,7 @@ class Hierarchies:
             return rows, reference.hdbscan_clustering(vectors, params.min_samples, params.extraction)
         # Each move of a slider asks for its own three times, and for those at epsilon 0.
         key = (fingerprint, params.min_samples, params.extraction)
-        return rows, self._once(self._clusters, key, lambda: extract(hierarchy, params.extraction))
+        return rows, self._once(self._clusters, key, lambda: extract(hierarchy, params.extraction), _KEPT_CLUSTERS)
 
     def plan(self, view: View, params: Params, author: str, progress: Progress | None = None) -> Plan:
         """What publishing these parameters would change: clusters, the second layer, then the people there are."""
@@ -281,7 +283,7 @@ class Hierarchies:
         # Plans are made anew after each name that anybody gives, and this is half of a plan.
         return self._once(self._refined, (fingerprint, digest.digest()), make)
 
-    def _once(self, kept: dict[K, V], key: K, make: Callable[[], V]) -> V:
+    def _once(self, kept: dict[K, V], key: K, make: Callable[[], V], most: int = _KEPT) -> V:
         """What is kept under a key, made where it is not; the longest unused are given up."""
         with self._lock:
             found = kept.get(key)
@@ -290,11 +292,15 @@ class Hierarchies:
         with self._lock:
             kept.pop(key, None)
             kept[key] = found
-            while len(kept) > _KEPT:
+            while len(kept) > most:
                 kept.pop(next(iter(kept)))
         return found
 
-
-def _key(view: View, blur_threshold: float) -> str:
-    sharp = np.packbits(view.faces.sharp(blur_threshold)).tobytes()
-    return sha256(view.faces.fingerprint.encode() + sharp).hexdigest()[:40]
+    def _key(self, view: View, blur_threshold: float) -> str:
+        """What the choice of faces is kept under: which there are, and which are sharp."""
+        faces, threshold, key = self._last_key
+        if faces is not view.faces or threshold != blur_threshold:
+            sharp = np.packbits(view.faces.sharp(blur_threshold)).tobytes()
+            key = sha256(view.faces.fingerprint.encode() + sharp).hexdigest()[:40]
+            self._last_key = view.faces, blur_threshold, key
+        return key
