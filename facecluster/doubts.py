@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,13 +162,19 @@ def doubts_after(old: Doubts, view: View) -> Doubts:
         return doubts_of(view)
     number = view.state.numbers_since(old.view.state)
     changed = _changed_rows(old.view, view, number)
+    has_same_people = view.state.people == old.view.state.people
+    if has_same_people and not changed.any():
+        return replace(old, view=view)
     people = np.concatenate([view.state.owner[changed], number[old.view.state.owner[changed]]])
     touched = np.unique(people[people >= 0])
     if len(touched) > _ANEW * len(view.state.people):
         return doubts_of(view)
-    centre = np.zeros((len(view.state.people), old.centre.shape[1]), np.float32)
-    there = number[:-1] >= 0
-    centre[number[:-1][there]] = old.centre[there]
+    if has_same_people:
+        centre = old.centre.copy()
+    else:
+        centre = np.zeros((len(view.state.people), old.centre.shape[1]), np.float32)
+        there = number[:-1] >= 0
+        centre[number[:-1][there]] = old.centre[there]
     rival = number[old.rival]
     changed |= (old.rival >= 0) & (rival < 0)  # whom they were most like is gone
     changed_people = {view.state.people[p] for p in touched}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from pathlib import Path
+from weakref import WeakSet
 
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
@@ -81,6 +83,9 @@ class Database:
         # A page is a new thread. Opening takes a dozen turns of the interpreter, and those of fifty pages that ended
         # were closed by the garbage collector, 4 ms each.
         self._idle: list[tuple[sqlite3.Connection, _File]] = []
+        self._n_unused = 0  # of them, since `close_unused` looked last
+        with _lock:
+            _DATABASES.add(self)
         with translated(self.path):
             folder.mkdir(parents=True, exist_ok=True)
         self._journal = journal_for(folder)  # the list of mounts is long
@@ -122,6 +127,8 @@ class Database:
                 db, opened = self._idle.pop()
             except IndexError:
                 return None
+            finally:
+                self._n_unused = min(self._n_unused, len(self._idle))
             if opened == file:
                 return db
             db.close()
@@ -200,6 +207,22 @@ class Database:
                 if db.in_transaction:  # a full disk makes SQLite roll back by itself
                     db.execute("rollback")
                 raise
+
+
+_DATABASES: WeakSet[Database] = WeakSet()
+_lock = threading.Lock()
+
+
+def close_unused() -> None:
+    """Close the connections that nobody has needed since the last call: each is up to three open files."""
+    with _lock:
+        databases = list(_DATABASES)
+    for database in databases:
+        idle = database._idle
+        for _ in range(min(database._n_unused, len(idle))):
+            with suppress(IndexError):  # somebody takes the last one
+                idle.pop(0)[0].close()
+        database._n_unused = len(idle)
 
 
 def _file(path: Path) -> _File:

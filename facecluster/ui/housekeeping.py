@@ -14,6 +14,7 @@ from typing import Any, cast
 from streamlit import config
 from streamlit.runtime import Runtime, exists, get_instance
 
+from facecluster.stores.local import close_unused
 from facecluster.ui import crops
 
 # Seconds. No session's page moves while a collection looks for what nothing refers to any more.
@@ -57,6 +58,7 @@ async def _collect() -> None:
         await asyncio.sleep(_EVERY_S)
         if exists():
             forget_sessions(get_instance())
+        await asyncio.to_thread(close_unused)  # the last one of a library tidies its log
         gc.collect()
         _give_back()
 

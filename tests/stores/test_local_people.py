@@ -13,7 +13,7 @@ from stores.format_1 import library_of_format_1
 
 from facecluster.errors import StoreDataError, StoreDeniedError
 from facecluster.model import UserId
-from facecluster.stores.local import FORMAT, Database
+from facecluster.stores.local import FORMAT, Database, close_unused
 from facecluster.stores.local_people import LocalPeopleStore
 
 
@@ -153,6 +153,21 @@ def test_no_more_connections_are_kept_than_a_handful(tmp_path):
             all_at_once.enter_context(database.read())
     assert 1 <= len(database._idle) <= 8
     database.close()
+    assert not database._idle
+    assert LocalPeopleStore(database).revision() == 0
+
+
+def test_connections_that_nobody_needs_any_more_are_closed(tmp_path):
+    database = Database(tmp_path, UserId("anna"))
+    with ExitStack() as all_at_once:
+        for _ in range(5):
+            all_at_once.enter_context(database.read())
+    close_unused()
+    assert len(database._idle) == 5, "all were used since the last look"
+    LocalPeopleStore(database).revision()
+    close_unused()
+    assert len(database._idle) == 1
+    close_unused()
     assert not database._idle
     assert LocalPeopleStore(database).revision() == 0
 
