@@ -223,7 +223,7 @@ def test_strangers_alone_have_no_plateau():
 # --- real vectors --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif("FACECLUSTER_REAL_FACES" not in os.environ, reason="FACECLUSTER_REAL_FACES names no file")
+@pytest.mark.skipif(not os.environ.get("FACECLUSTER_REAL_FACES"), reason="FACECLUSTER_REAL_FACES names no file")
 def test_on_real_faces_the_defaults_are_steady_and_looser_settings_are_struck_out():
     with np.load(os.environ["FACECLUSTER_REAL_FACES"], allow_pickle=False) as file:
         vectors, photo, truth = file["vectors"], file["photo"].astype(np.int32), file["labels"]
