@@ -14,7 +14,6 @@ import numpy as np
 from facecluster.clustering import impossible_pair_rows
 from facecluster.doubts import LIKELIER_THAN_NOT, halves_of, matters
 from facecluster.model import PersonId
-from facecluster.tally import distinct
 from facecluster.view import View
 
 
@@ -104,7 +103,5 @@ class Blends:
 def _touched(before: View, now: View) -> set[PersonId]:
     """Who gained or lost faces, or confirmations of them."""
     a, b = before.state, now.state
-    number = b.numbers_since(a)
-    changed = (number[a.owner] != b.owner) | ((a.pin < 0) != (b.pin < 0))
-    people = np.concatenate([b.owner[changed], number[a.owner[changed]]])
-    return {b.people[p] for p in distinct(people[people >= 0]).tolist()}
+    changed = (b.numbers_since(a)[a.owner] != b.owner) | ((a.pin < 0) != (b.pin < 0))
+    return {b.people[p] for p in b.touched(a, changed).tolist()}

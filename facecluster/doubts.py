@@ -162,19 +162,14 @@ def doubts_after(old: Doubts, view: View) -> Doubts:
         return doubts_of(view)
     number = view.state.numbers_since(old.view.state)
     changed = _changed_rows(old.view, view, number)
-    has_same_people = view.state.people == old.view.state.people
-    if has_same_people and not changed.any():
+    if view.state.people == old.view.state.people and not changed.any():
         return replace(old, view=view)
-    people = np.concatenate([view.state.owner[changed], number[old.view.state.owner[changed]]])
-    touched = np.unique(people[people >= 0])
+    touched = view.state.touched(old.view.state, changed)
     if len(touched) > _ANEW * len(view.state.people):
         return doubts_of(view)
-    if has_same_people:
-        centre = old.centre.copy()
-    else:
-        centre = np.zeros((len(view.state.people), old.centre.shape[1]), np.float32)
-        there = number[:-1] >= 0
-        centre[number[:-1][there]] = old.centre[there]
+    centre = np.zeros((len(view.state.people), old.centre.shape[1]), np.float32)
+    there = number[:-1] >= 0
+    centre[number[:-1][there]] = old.centre[there]
     rival = number[old.rival]
     changed |= (old.rival >= 0) & (rival < 0)  # whom they were most like is gone
     changed_people = {view.state.people[p] for p in touched}

@@ -80,7 +80,7 @@ class Hierarchies:
         self._cache = cache
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, int], Hierarchy] = {}
-        # One setting of the sliders asks for it twenty times, 8 ms each at 100,000 faces.
+        # One setting of the sliders asks for both twenty times, 8 ms each at 100,000 faces.
         self._last_key: tuple[FaceSet | None, float, str] = (None, 0.0, "")
         self._base: _Base = ("", None, (np.empty(0, np.int64), ""))
         self._clusters: dict[tuple[str, int, ExtractionParams], Clustering] = {}

@@ -135,6 +135,11 @@ class RowState:
         """Whether every face is whose it is at the other moment: a name is the change most often made."""
         return self.people == other.people and np.array_equal(self.owner, other.owner)
 
+    def touched(self, before: RowState, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Numbers of the people who own some of these rows, or did at an earlier moment and are still there."""
+        people = np.concatenate([self.owner[rows], self.numbers_since(before)[before.owner[rows]]])
+        return distinct(people[people >= 0]).astype(np.int64)
+
     def row_facts(self, photo: NDArray[np.int32], rows: NDArray[np.int64]) -> RowFacts:
         """The facts as clustering takes them, for the clustered `rows` only and counted within them."""
         place = np.full(len(self.owner), -1, np.int64)

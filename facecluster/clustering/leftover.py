@@ -168,8 +168,6 @@ def _linked(vectors: NDArray[np.float32], pairs: NDArray[np.int32], known: Told,
     n = len(vectors)
     nodes, sums = np.empty(n, linkage.NODE), np.empty((n // 2, vectors.shape[1]))
     alone = np.full(n, -1, np.int32)
-    parent: NDArray[np.int32] = linkage.gather(
-        vectors, alone, 0, 0, np.arange(n, dtype=np.int32), known.pin, sums, nodes
-    )
+    parent: NDArray[np.int32] = linkage.gather(alone, 0, np.arange(n, dtype=np.int32), known.pin, nodes)
     join_exactly(vectors, parent, nodes, sums, pairs, known, law.large, law.small)
     return parent

@@ -37,11 +37,10 @@ NODE = np.dtype(
 
 
 @njit(nogil=True, cache=True)
-def gather(vectors, group, n_cores, n_summed, by_rank, pin, sums, nodes):  # type: ignore[no-untyped-def]
+def gather(group, n_cores, by_rank, pin, nodes):  # type: ignore[no-untyped-def]
     """Fills `nodes` with groups numbered by `group`, single faces where it is -1; returns the root of each row.
 
-    The first `n_cores` come from HDBSCAN. Slots are the numbers; the sums of the first `n_summed` are there already,
-    those of the others are made.
+    The first `n_cores` come from HDBSCAN. Slots are the numbers: where the sum of a group is.
     """
     root = np.full(group.max() + 1, -1, np.int32)
     parent = np.empty(len(group), np.int32)
@@ -57,8 +56,6 @@ def gather(vectors, group, n_cores, n_summed, by_rank, pin, sums, nodes):  # typ
         if g >= 0 and root[g] < 0:
             root[g] = row
             node.slot, node.is_core = g, g < n_cores
-            if g >= n_summed:
-                sums[g] = 0.0
         elif g >= 0:
             node_root = parent[row] = root[g]
             first = nodes[node_root]
@@ -66,8 +63,6 @@ def gather(vectors, group, n_cores, n_summed, by_rank, pin, sums, nodes):  # typ
             first.compared_at += 1
             node.following, first.following = first.following, row
         nodes[node_root].pin = max(nodes[node_root].pin, pin[row])
-        if g >= n_summed:
-            add_row(vectors, row, sums[g])
     return parent
 
 

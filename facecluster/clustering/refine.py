@@ -253,8 +253,6 @@ class _Apart:
         Group of each row, -1 for single faces: clusters, then parts, then linked faces.
     sums, is_summed : NDArray
         Of each group, and which of them are there by now.
-    n_summed : int
-        Groups from here on are linked faces, which `linkage.gather` adds up.
     core, is_out, is_gone
         As in a `_Trace`.
     """
@@ -262,7 +260,6 @@ class _Apart:
     group: Rows
     sums: NDArray[np.float64]
     is_summed: NDArray[np.bool_]
-    n_summed: int
     n_clusters: int
     core: Rows
     is_out: NDArray[np.bool_]
@@ -313,9 +310,9 @@ def _taken_apart(
     # Room for one more sum each time that two single faces meet; memory that is not touched costs nothing.
     sums = np.empty((n_clusters + n_parts + n_links + int((group < 0).sum()) // 2 + 1, rows.shape[1]))
     sums[:n_clusters][again], sums[n_clusters : n_clusters + n_parts] = core_sums[again], part_sums
-    is_summed = np.append(again, np.ones(n_parts + n_links, np.bool_))
+    is_summed = np.concatenate([again, all_parts, np.zeros(n_links, np.bool_)])
     is_gone = _at(is_gone, label)
-    return _Apart(group, sums, is_summed, n_clusters + n_parts, n_clusters, core, is_out, is_gone)
+    return _Apart(group, sums, is_summed, n_clusters, core, is_out, is_gone)
 
 
 def _at_other_rows(core: Rows, label: Rows, known: Told, trace: _Trace, n_clusters: int) -> NDArray[np.bool_]:
@@ -380,7 +377,7 @@ def _joined(
     """Join what belongs together, in those parts of the graph of near pairs where that may be otherwise than before."""
     group, sums, n_clusters = found.group, found.sums, found.n_clusters
     nodes = np.empty(len(rows), linkage.NODE)
-    before: Rows = linkage.gather(rows, group, n_clusters, found.n_summed, by_rank, known.pin, sums, nodes)
+    before: Rows = linkage.gather(group, n_clusters, by_rank, known.pin, nodes)
     core = np.where(group < n_clusters, group, -1)
     pairs, gaps = _near_pairs(hierarchy)
     a, b = pairs[:, 0], pairs[:, 1]

@@ -78,8 +78,7 @@ def _read_theme_once() -> None:
     For each page it goes through all of its 300 settings six times, under the lock that every element of every page
     waits for: with fifty people at work one in eight moments of a page was spent there.
     """
-    if not hasattr(config.get_options_for_section, "cache_info"):
-        setattr(config, "get_options_for_section", cache(config.get_options_for_section))  # noqa: B010  (not ours to type)
+    setattr(config, "get_options_for_section", cache(config.get_options_for_section))  # noqa: B010  (not ours to type)
 
 
 def _bound_heaps() -> None:
