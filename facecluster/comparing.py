@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.model import ChangeSet, PersonId, Run
-from facecluster.plan import Lines, Plan
+from facecluster.plan import Lines, Plan, names_of
 from facecluster.view import View
 
 
@@ -32,12 +32,11 @@ def compared(view: View, a: Run, b: Run) -> Plan:
     now = {person: view.survivor(person) or person for run in (a, b) for person in run.owners[0]}
     people = tuple(sorted(set(now.values())))
     number = {person: i for i, person in enumerate(people)}
-    known = view.snapshot.people
-    names = [known[person].name if person in known else "" for person in people]
     before, after = (_numbers(view, run, now, number) for run in (a, b))
     there = _there(view, b)
     return Plan(
-        draw_up=lambda plan: ChangeSet(view.snapshot.revision, plan.author, "", (), there),
+        draw_up=lambda plan: ChangeSet(plan.snapshot.revision, plan.author, "", (), there),
+        snapshot=view.snapshot,
         params=there.params,
         author="",
         people=people,
@@ -45,7 +44,7 @@ def compared(view: View, a: Run, b: Run) -> Plan:
         after=after,
         label=there.label,
         strength=there.strength,
-        lines=Lines(people, names, before, after),
+        lines=Lines(people, names_of(people, view.snapshot), before, after),
         questions=(),
         names_at_risk=(),
         gauges={},

@@ -244,11 +244,13 @@ class Hierarchies:
         rows, clusters = self.clusters(view, params, progress)
         coverage = view.faces.coverage
         said = {**asdict(params), **(coverage.for_the_record() if coverage is not None else {})}
-        # Most values of epsilon come to the same clusters as the one before, and so to the same plan.
-        digest = sha256(clusters.labels.tobytes() + clusters.strength.tobytes()).digest()
-        key = (view.version, replace(params, epsilon=0.0, method="eom"), digest)
+        # Most values of epsilon come to the same clusters as the one before, and so to the same plan; and whether
+        # somebody has a name counts, not which.
+        told = view.state.is_named, view.state.is_protected
+        digest = sha256(b"".join(part.tobytes() for part in (clusters.labels, clusters.strength, *told))).digest()
+        key = (view.version_but_names, replace(params, epsilon=0.0, method="eom"), digest)
         found = self._once(self._plans, key, lambda: self._planned(view, params, rows, clusters))
-        return replace(found, params=said, author=author)
+        return replace(found.named_as(view.snapshot), params=said, author=author)
 
     def _planned(self, view: View, params: Params, rows: NDArray[np.int64], clusters: Clustering) -> Plan:
         refined = self.refined(view, params, clusters, view.state.row_facts(view.faces.photo_number, rows))

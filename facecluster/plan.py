@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecluster.clustering import CHANGES, NOISE, Refinement, gauges
-from facecluster.model import BLURRED, ChangeSet, FaceSet, PersonId, Question, Run
+from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, PersonId, Question, Run
 from facecluster.row_state import RowState
 from facecluster.tally import stable_order
 
@@ -231,6 +231,8 @@ class Plan:
     ----------
     draw_up : callable
         What makes `change` of this plan.
+    snapshot : PeopleSnapshot
+        The moment at which it is made.
     params, author : Mapping[str, object], str
         What the clusters were made with; who publishes.
     people : tuple[PersonId, ...]
@@ -250,6 +252,7 @@ class Plan:
     """
 
     draw_up: Callable[[Plan], ChangeSet]
+    snapshot: PeopleSnapshot
     params: Mapping[str, object]
     author: str
     people: tuple[PersonId, ...]
@@ -281,6 +284,18 @@ class Plan:
     def counts(self) -> dict[LineKind, int]:
         """Number of lines of each kind."""
         return self.lines.counts()
+
+    def named_as(self, snapshot: PeopleSnapshot) -> Plan:
+        """The plan of a moment at which people are called otherwise, and nothing else is different."""
+        if snapshot is self.snapshot:
+            return self
+        return replace(self, snapshot=snapshot, lines=replace(self.lines, names=names_of(self.people, snapshot)))
+
+
+def names_of(people: Sequence[PersonId], snapshot: PeopleSnapshot) -> list[str]:
+    """What each of some people is called, "" for no name and for who is not there yet."""
+    known = snapshot.people
+    return [known[person].name if person in known else "" for person in people]
 
 
 def measured(

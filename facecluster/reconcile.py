@@ -35,7 +35,7 @@ from scipy.sparse.csgraph import connected_components
 from facecluster.clustering import NOISE
 from facecluster.decisions import Draft, person_id
 from facecluster.model import BLURRED, ChangeSet, FaceSet, PeopleSnapshot, PersonId, Question, Run
-from facecluster.plan import CRUMB, Lines, Plan
+from facecluster.plan import CRUMB, Lines, Plan, names_of
 from facecluster.row_state import RowState
 from facecluster.tally import Pairs, Tally, count, distinct, pairs_of
 
@@ -342,12 +342,11 @@ def _plan(
     state = match.state
     people, number = _named_groups(faces, snapshot, match)
     after = number[match.after]
-    names = [""] * len(people)
-    for p in np.flatnonzero(state.is_named).tolist():
-        names[p] = snapshot.people[people[p]].name
+    names = names_of(people, snapshot)
     questions = _questions(match, number[np.array(list(pairs), np.int64).reshape(-1, 2)].tolist(), people, after)
     return Plan(
-        draw_up=partial(_change, faces, snapshot, state),
+        draw_up=partial(_change, faces, state),
+        snapshot=snapshot,
         params=params,
         author=author,
         people=people,
@@ -362,7 +361,7 @@ def _plan(
     )
 
 
-def _change(faces: FaceSet, snapshot: PeopleSnapshot, state: RowState, plan: Plan) -> ChangeSet:
+def _change(faces: FaceSet, state: RowState, plan: Plan) -> ChangeSet:
     people = plan.people
     owner: list[PersonId | None] = [people[p] if p >= 0 else None for p in plan.after.tolist()]
     run = Run(
@@ -375,7 +374,7 @@ def _change(faces: FaceSet, snapshot: PeopleSnapshot, state: RowState, plan: Pla
         strength=plan.strength,
         questions=plan.questions,
     )
-    draft = Draft(snapshot)
+    draft = Draft(plan.snapshot)
     has_faces = set(np.unique(plan.after[plan.after >= 0]).tolist())
     for i, person in enumerate(people):
         if i in has_faces:

@@ -317,6 +317,34 @@ def test_names_stay_on_their_faces_while_other_people_change(service):
         assert held[person] <= set(faces_of(service, person))
 
 
+def test_a_plan_after_another_name_is_the_same_as_one_made_anew(service, other):
+    first, second, third = people(service)[:3]
+    one_for_all = replace(ONE_CLUSTER, refine=False)
+    for person, name in ((first, "Anna"), (second, "Bert"), (first, "Ada"), (second, "")):
+        service.plan(one_for_all)
+        service.rename(person, name)
+        assert_same_plan(service.plan(one_for_all), open_library(service.settings.library).plan(one_for_all))
+    service.rename(second, "Bert")
+    before = service.plan(COARSE)
+    other.rename(first, "Zoe")
+    assert service.plan(COARSE).after is before.after  # only its names are different
+    service.plan(one_for_all)
+    service.hide([third], True)
+    assert_same_plan(service.plan(one_for_all), open_library(service.settings.library).plan(one_for_all))
+    service.publish(service.plan(COARSE))
+    assert [service.view().person(person).name for person in (first, second)] == ["Zoe", "Bert"]
+
+
+def assert_same_plan(one, other):
+    assert np.array_equal(one.after, other.after)
+    assert (one.people, one.questions, one.names_at_risk) == (other.people, other.questions, other.names_at_risk)
+    assert one.gauges == other.gauges
+    assert [line[:5] for line in one.lines] == [line[:5] for line in other.lines]
+    assert one.change.base_revision == other.change.base_revision
+    assert one.change.decisions == other.change.decisions
+    assert one.run.id == other.run.id
+
+
 def test_a_stale_plan_is_refused_and_nothing_of_it_is_written(service, other):
     plan = service.plan(COARSE)
     other.rename(people(other)[0], "Anna")
