@@ -134,10 +134,23 @@ class Hierarchies:
         progress: Progress | None = None,
     ) -> Hierarchy:
         def make() -> Hierarchy:
+            is_saved = self._cache.has_hierarchy(fingerprint, min_samples)
+            vectors = self._picked(view, rows, fingerprint) if is_saved else view.faces.vectors[rows]
             with self._cache.as_of(view.snapshot.revision):
-                return self._cache.hierarchy(view.faces.vectors[rows], fingerprint, min_samples, progress)
+                made = self._cache.hierarchy(vectors, fingerprint, min_samples, progress)
+            return self._sharing_lists(made, fingerprint)
 
         return self._once(self._kept, (fingerprint, min_samples), make)
+
+    def _sharing_lists(self, hierarchy: Hierarchy, fingerprint: str) -> Hierarchy:
+        """The same with the neighbour lists of another one of these faces where they are equal: most of its weight."""
+        with self._lock:
+            others = [one.knn for (of, _), one in self._kept.items() if of == fingerprint]
+        mine = hierarchy.knn
+        for knn in others:
+            if np.array_equal(knn.indices, mine.indices) and np.array_equal(knn.distances, mine.distances):
+                return replace(hierarchy, knn=knn)
+        return hierarchy
 
     def lists(self, view: View) -> Lists | None:
         """Saved neighbour lists of the faces that the live run clustered; None where no hierarchy is saved."""
@@ -272,11 +285,7 @@ class Hierarchies:
         digest.update(f"{[len(part) for part in said]} {params.min_samples} {params.min_cluster_size}".encode())
 
         def make() -> Refinement:
-            # Kept, because picking them out takes as long as the layer itself, and every move of a slider needs them.
-            known, vectors = self._vectors
-            if known != fingerprint:
-                vectors = view.faces.vectors[rows]
-                self._vectors = (fingerprint, vectors)
+            vectors = self._picked(view, rows, fingerprint)
             of = fingerprint, params.min_samples
             found = refine(hierarchy, clusters, vectors, facts, self._traced.get(of))
             self._traced = {of: found}  # the next one has most in common with the last
@@ -284,6 +293,18 @@ class Hierarchies:
 
         # Plans are made anew after each name that anybody gives, and this is half of a plan.
         return self._once(self._refined, (fingerprint, digest.digest()), make)
+
+    def _picked(self, view: View, rows: NDArray[np.int64], fingerprint: str) -> NDArray[np.float32]:
+        """Vectors of the clustered rows, to be read: the file itself where these are all faces."""
+        every = view.faces.vectors.view(np.ndarray)
+        if len(rows) == len(every):
+            return every
+        # Kept, because picking them out takes as long as the layer itself, and every move of a slider needs them.
+        known, vectors = self._vectors
+        if known != fingerprint:
+            vectors = every[rows]
+            self._vectors = (fingerprint, vectors)
+        return vectors
 
     def _once(self, kept: dict[K, V], key: K, make: Callable[[], V], most: int = _KEPT) -> V:
         """What is kept under a key, made where it is not; the longest unused are given up."""

@@ -294,6 +294,20 @@ def test_a_question_of_a_plan_that_was_not_published_needs_the_new_person_first(
     pytest.fail("no plan made a new person with a question")
 
 
+def test_hierarchies_of_the_same_faces_share_lists_and_the_faces_themselves_are_not_copied(other):
+    kept, view, blur = other._hierarchies, other.view(), PARAMS.blur_threshold
+    other.plan(replace(PARAMS, blur_threshold=0.0))
+    assert not kept._vectors[0]  # nothing was picked out
+    rows, _ = kept.get(view, blur, PARAMS.min_samples)
+    assert len(rows) < len(view.faces)
+    other.plan(PARAMS)
+    assert np.array_equal(kept._vectors[1], view.faces.vectors[rows])
+    other.prepare(blur, (1, 2, 3))
+    lists = kept.get(view, blur, 1)[1].knn
+    assert all(kept.get(view, blur, k)[1].knn is lists for k in (2, 3))
+    assert kept.get(view, 0.0, 1)[1].knn is not lists
+
+
 # --- plans, publishing, history --------------------------------------------------------------------------------------
 
 

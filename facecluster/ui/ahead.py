@@ -57,6 +57,12 @@ class Kept(Generic[V]):
             self._next = []
         return self._made(key, make)
 
+    def forget(self, is_past: Callable[[str], bool]) -> None:
+        """Give up the results of some keys, which nobody can ask for again."""
+        with self._lock:
+            for key in [key for key, one in self._found.items() if one.done() and is_past(key)]:
+                del self._found[key]
+
     def ahead(self, likely: Sequence[tuple[str, Callable[[], V]]]) -> None:
         """Make these in a thread, one after the other, unless somebody asks for something meanwhile."""
         with self._lock:

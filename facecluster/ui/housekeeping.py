@@ -25,11 +25,11 @@ _THRESHOLDS = 10_000, 20, 100_000
 # Seconds that a thread may go on while others wait; Python's own are 0.005. Serving a picture takes several turns, and
 # with fifty people at work it waited for all of them each time: 1.8 s at the median, and 0.3 s so.
 _TURN_S = 0.001
-# The C library of Linux gives each thread a heap of its own, up to eight a processor, and takes an array into it that
-# is as large as one that was let go before. After fifty sessions at 100,000 faces these held 0.2 GB that nobody used.
-_HEAPS = 2
-_LARGE = 256 * 1024  # bytes; what is larger is the system's again as soon as it is let go
-_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # of malloc.h
+# The C library of Linux gives each thread a heap of its own, up to eight a processor, and after fifty sessions at
+# 100,000 faces these held 0.2 GB that nobody used. One is enough: who makes an array has the interpreter. Arrays up to
+# 32 MB (it allows no more) come out of it, because to get each from the system takes longer than to reckon with it: the
+# second layer took 0.12 s instead of 0.05. What is free in it goes back once a minute, and what is more than 256 MB.
+_SETTINGS = {"M_ARENA_MAX": (-8, 1), "M_MMAP_THRESHOLD": (-3, 32 << 20), "M_TRIM_THRESHOLD": (-1, 256 << 20)}
 
 
 @asynccontextmanager
@@ -83,9 +83,8 @@ def _read_theme_once() -> None:
 
 def _bound_heaps() -> None:
     with suppress(OSError, AttributeError, TypeError):  # another system, or another C library
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_ARENA_MAX, _HEAPS)
-        library.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        for parameter, value in _SETTINGS.values():
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def _give_back() -> None:

@@ -45,6 +45,14 @@ def test_a_result_is_made_once_and_the_longest_unused_is_given_up():
     assert made.keys == ["a", "b", "c", "b"]
 
 
+def test_what_nobody_can_ask_for_again_is_forgotten_and_nothing_else():
+    made, kept = Made(), Kept[str](9)
+    for key in ("old a", "old b", "new a"):
+        kept.get(key, made.maker(key))
+    kept.forget(lambda key: key.startswith("old"))
+    assert [*kept._found] == ["new a"]
+
+
 def test_what_is_likely_next_is_there_when_it_is_asked_for():
     made, kept = Made(), Kept[str](9)
     kept.get("a", made.maker("a"))

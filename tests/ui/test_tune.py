@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from facecluster.demo import demo_faces, synthetic_faces
-from facecluster.ui import crops, plan_diff, stability
+from facecluster.ui import crops, plan_diff, stability, tuning
 
 
 def value(test, title):
@@ -69,6 +69,16 @@ def test_one_switch_shows_hdbscan_alone_and_what_is_mended_is_said(ready, app, t
     assert not page.exception
     assert "Over HDBSCAN's clusters: " in texts(page)
     assert value(page, "People") != alone
+
+
+def test_what_was_shown_of_another_moment_is_let_go(ready, app):
+    page = app("tune")
+    slider(page, "A person needs").set_value(12).run()
+    kept = tuning._benches()._found
+    assert len(kept) == 2
+    ready.rename(ready.view().people()[0].id, "Anna")
+    page.run()
+    assert [ready.view().version in key for key in kept] == [True]
 
 
 def test_a_slider_moves_the_gauges_and_writes_nothing(ready, app):
