@@ -17,6 +17,7 @@ from servers.identity_provider import CLIENT_ID, Lies
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 from websockets.exceptions import InvalidStatus
 
+from facecluster.ui.settings_now import READ_AGAIN_S
 from trust.measure import ROOT, Found, Measure, cases
 from trust.signed_place import LIBRARY, Place, is_inside, page_of, place
 
@@ -324,8 +325,13 @@ def ended_from_the_command_line(at: Place) -> str:
 
 
 def off_the_list(at: Place) -> str:
-    """Somebody is taken off the list."""
-    return ends_at_once(at, lambda _: at.allow("@friends.example"), "Not let in")
+    """Somebody is taken off the list; it is read anew every two seconds."""
+
+    def end(_: Visitor) -> None:
+        at.allow("@friends.example")
+        time.sleep(READ_AGAIN_S + 0.1)
+
+    return ends_at_once(at, end, "Not let in")
 
 
 def idle(at: Place) -> str:

@@ -8,7 +8,7 @@ from threading import Lock
 
 from facecluster.config import Settings, load_settings
 
-_READ_AGAIN_S = 2.0  # a changed file of settings counts after that
+READ_AGAIN_S = 2.0  # a changed file of settings counts after that
 
 _lock = Lock()
 _known: tuple[int, float, Settings] | None = None
@@ -27,5 +27,5 @@ def settings_now() -> Settings:
     environment = hash(frozenset(os.environ.items()))
     with _lock:
         if _known is None or _known[0] != environment or time.monotonic() >= _known[1]:
-            _known = environment, time.monotonic() + _READ_AGAIN_S, load_settings()
+            _known = environment, time.monotonic() + READ_AGAIN_S, load_settings()
         return _known[2]
