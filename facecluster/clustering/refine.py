@@ -210,7 +210,7 @@ def _near_pairs(hierarchy: Hierarchy) -> tuple[NDArray[np.int32], NDArray[np.flo
 
 def _checked(hierarchy: Hierarchy, clustering: Clustering, vectors: ArrayLike) -> NDArray[np.float32]:
     rows = np.ascontiguousarray(vectors, np.float32).view()
-    rows.flags.writeable = False  # as a library's file: numba compiles each kernel anew for what is
+    rows.flags.writeable = False  # as the file of a library is: numba would compile each kernel twice
     n = hierarchy.n_faces
     fits = rows.ndim == 2 and len(rows) == n == len(clustering.labels)
     if fits and n > 1:

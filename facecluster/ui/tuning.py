@@ -116,7 +116,7 @@ class Bench:
 
 def bench(params: Params) -> Bench:
     """The plan of these parameters and what is said about it; those of other moments are let go."""
-    library, moment = f"{_library()} ", _moment()
+    library, moment = f"{_library()} ", _moment(_library(), session.view().version)
     _benches().forget(lambda key: key.startswith(library) and not key.startswith(moment))
     return _benches().get(*_asked(params))
 
@@ -143,12 +143,12 @@ def _asked(params: Params) -> tuple[str, Callable[[], Bench]]:
     """Under what the result of these parameters is kept, and how it is made."""
     service, library = session.service(), _library()
     version = service.view().version
-    return f"{_moment()}{params}", partial(_bench, service, library, version, params)
+    return f"{_moment(library, version)}{params}", partial(_bench, service, library, version, params)
 
 
-def _moment() -> str:
-    """How the keys of a library at this moment begin."""
-    return f"{_library()} {session.view().version} "
+def _moment(library: str, version: str) -> str:
+    """How the keys of a library at one moment begin."""
+    return f"{library} {version} "
 
 
 def changes(params: Params) -> NDArray[np.float64]:
